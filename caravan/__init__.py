@@ -1,0 +1,1 @@
+"""The command line, the stack supervisor, the clerk, demo and replay."""

@@ -1,0 +1,1 @@
+"""Prefect flows, the flow runner and its deployments."""

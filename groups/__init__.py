@@ -1,0 +1,1 @@
+"""The demand side: campaigns, groups, orders and their admission."""

@@ -1,0 +1,1 @@
+"""Units and where they are: ledger, levels, seat budgets, feeds."""

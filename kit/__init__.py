@@ -1,0 +1,1 @@
+"""Code without a business word: settings, transactions, clock, outbox, servers."""

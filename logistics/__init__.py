@@ -1,0 +1,1 @@
+"""Warehouses, allocation of groups, waves, parcels and tracking."""

@@ -1,0 +1,1 @@
+"""The acts that cross rooms, one module each."""

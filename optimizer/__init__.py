@@ -1,0 +1,1 @@
+"""Procurement and allocation models, pure functions of plain data."""

@@ -1,0 +1,1 @@
+"""Money: intents, captures, refunds and the double-entry ledger."""

@@ -1,0 +1,1 @@
+"""Other companies as small real HTTP servers, for the demo and the tests."""

@@ -1,0 +1,1 @@
+"""Agreements with tiers, purchase orders, answers and receipts."""
