@@ -1,0 +1,1 @@
+"""Run a real PostgreSQL and Valkey from their wheels, on loopback, without installing them."""
