@@ -22,7 +22,7 @@ HOST: Final = "127.0.0.1"
 _PORTS: Final = range(20_000, 32_000)
 _PORT_TRIES: Final = 200
 _POLL_SECONDS: Final = 0.02
-_REAP_SECONDS: Final = 5.0
+_REAP_SECONDS: Final = 3.0
 _LOG_BYTES: Final = 50 * 1024 * 1024
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -125,11 +125,31 @@ def reap(identity: Identity, *, gentle: signal.Signals) -> list[int]:
                 process.send_signal(number)
             except psutil.NoSuchProcess:
                 continue
-        _, alive = psutil.wait_procs(alive, timeout=_REAP_SECONDS)
+        alive = _still_running(alive, timeout_seconds=_REAP_SECONDS)
         if not alive:
             return [process.pid for process in leftovers]
     pids = ", ".join(str(process.pid) for process in alive)
     raise ServerError(f"process {pids} still uses {identity.directory} and cannot be ended")
+
+
+def _still_running(
+    processes: Sequence[psutil.Process], *, timeout_seconds: float
+) -> list[psutil.Process]:
+    """Wait for ends. A zombie has ended: process 1 of a container may never collect it."""
+    deadline = time.monotonic() + timeout_seconds
+    while alive := [process for process in processes if not has_ended(process)]:
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(_POLL_SECONDS)
+    return alive
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Tell whether a process has ended, collected by its parent or not."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 class Process:

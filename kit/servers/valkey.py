@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Final, Self
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from kit.servers.cluster import why
 from kit.servers.processes import (
@@ -163,7 +165,8 @@ class Valkey:
         return "\n".join((*lines, "")).encode()
 
     def _answers(self) -> bool:
-        with redis.Redis.from_url(self.url, socket_timeout=_PROBE_SECONDS) as client:
+        once = Retry(NoBackoff(), retries=0)
+        with redis.Redis.from_url(self.url, socket_timeout=_PROBE_SECONDS, retry=once) as client:
             try:
                 return bool(client.ping())
             except (redis.ConnectionError, redis.TimeoutError):

@@ -6,6 +6,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +14,13 @@ import asyncpg
 import psutil
 import pytest
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError
 
 from kit.servers.cluster import Cluster, find_binaries
 from kit.servers.postgres import Postgres
-from kit.servers.processes import HOST, ServerError
+from kit.servers.processes import HOST, ServerError, has_ended
 from kit.servers.quarters import discard, quarters
 from kit.servers.valkey import Valkey
 
@@ -72,14 +75,8 @@ def _killed_run(home: Path, *, linked: bool) -> tuple[int, int]:
     return postgres_pid, valkey_pid
 
 
-def _has_ended(pid: int, *, within_seconds: float) -> bool:
-    try:
-        psutil.Process(pid).wait(within_seconds)
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.TimeoutExpired:
-        return False
-    return True
+def _has_ended(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or has_ended(psutil.Process(pid))
 
 
 async def test_postgres_runs_with_the_settings_asked_for(home: Path) -> None:
@@ -106,7 +103,8 @@ async def test_a_stranger_on_this_machine_needs_the_password(home: Path) -> None
     with Postgres(home, durable=False) as postgres, Valkey(home) as valkey:
         with pytest.raises(asyncpg.InvalidPasswordError):
             await _ask(f"postgresql://caravan:guess@{HOST}:{postgres.port}/caravan", "SELECT 1")
-        async with Redis(host=HOST, port=valkey.port) as stranger:
+        once = Retry(NoBackoff(), retries=0)
+        async with Redis(host=HOST, port=valkey.port, retry=once) as stranger:
             with pytest.raises(AuthenticationError):
                 await stranger.ping()
         async with Redis.from_url(valkey.url) as ours:
@@ -166,8 +164,8 @@ def test_the_next_start_reaps_what_a_killed_run_left(home: Path) -> None:
     with Postgres(home, durable=False) as postgres, Valkey(home) as valkey:
         assert postgres_pid in postgres.reaped
         assert valkey.reaped == [valkey_pid]
-        assert _has_ended(postgres_pid, within_seconds=0)
-        assert _has_ended(valkey_pid, within_seconds=0)
+        assert _has_ended(postgres_pid)
+        assert _has_ended(valkey_pid)
         assert postgres.alive
         assert valkey.alive
 
@@ -176,8 +174,11 @@ def test_the_next_start_reaps_what_a_killed_run_left(home: Path) -> None:
 def test_linked_servers_end_with_their_parent(home: Path) -> None:
     postgres_pid, valkey_pid = _killed_run(home, linked=True)
 
-    assert _has_ended(postgres_pid, within_seconds=20)
-    assert _has_ended(valkey_pid, within_seconds=20)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and not (_has_ended(postgres_pid) and _has_ended(valkey_pid)):
+        os.sched_yield()
+    assert _has_ended(postgres_pid)
+    assert _has_ended(valkey_pid)
 
 
 def test_a_hung_leftover_is_reaped_too(home: Path) -> None:
@@ -186,7 +187,7 @@ def test_a_hung_leftover_is_reaped_too(home: Path) -> None:
 
     with Postgres(home, durable=False) as postgres, Valkey(home):
         assert postgres_pid in postgres.reaped
-        assert _has_ended(postgres_pid, within_seconds=0)
+        assert _has_ended(postgres_pid)
 
 
 def test_a_foreign_process_is_never_touched(home: Path) -> None:
