@@ -36,6 +36,4 @@ def new_id() -> UUID:
                 _counter = 0
         milliseconds, counter = _last_ms, _counter
     random = int.from_bytes(os.urandom(8)) & ((1 << _RANDOM_BITS) - 1)
-    return UUID(
-        int=milliseconds << 80 | 0x7 << 76 | counter << 64 | 0b10 << _RANDOM_BITS | random
-    )
+    return UUID(int=milliseconds << 80 | 0x7 << 76 | counter << 64 | 0b10 << _RANDOM_BITS | random)
