@@ -108,14 +108,15 @@ def _root_base() -> Path:
 
 
 def _sweep(base: Path) -> None:
-    """Delete the rooms of killed test runs: disposable, their home gone, their locks free."""
-    for mark in base.glob("*/disposable"):
-        owner = mark.parent / _OWNER
-        if owner.exists() and not Path(owner.read_text().strip()).exists():
-            try:
-                _delete(mark.parent)
-            except ServerError:
-                continue
+    """Delete the rooms of old test runs: nothing lasting in them, home gone, locks free."""
+    for owner in base.glob(f"*/{_OWNER}"):
+        room = owner.parent
+        is_lasting = any(room.glob("postgres-*")) and not (room / "disposable").exists()
+        try:
+            if not is_lasting and not Path(owner.read_text().strip()).exists():
+                _delete(room)
+        except (OSError, ServerError):
+            continue  # somebody else was faster, or it is in use
 
 
 def _own(path: Path, mode: int) -> Path:

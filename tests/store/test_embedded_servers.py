@@ -1,6 +1,7 @@
 """The embedded servers start, are recognised after a crash, and refuse with one sentence."""
 
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -276,6 +277,21 @@ async def test_a_lost_password_file_is_replaced_and_data_kept(home: Path) -> Non
     with Postgres(home, durable=False) as postgres:
         assert await _ask(_asyncpg_url(postgres), "SELECT units FROM kept") == 7
         assert postgres.url.split("@")[0] != before.split("@")[0]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root's data lies outside its home")
+@pytest.mark.parametrize("durable", [True, False])
+def test_only_throwaway_data_goes_when_its_home_is_gone(home: Path, *, durable: bool) -> None:
+    room = quarters(home).room
+    with Postgres(home, durable=durable), Valkey(home):
+        shutil.rmtree(home)
+        quarters(home.parent / "other")
+        assert room.exists()
+
+    quarters(home.parent / "other")
+
+    assert room.exists() is durable
+    discard(home.parent / "other")
 
 
 def test_a_full_disk_is_one_sentence(home: Path) -> None:
