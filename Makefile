@@ -45,4 +45,5 @@ lock:
 	uv pip compile pyproject.toml --universal --generate-hashes --all-extras --no-emit-index-url --no-header -o requirements.lock
 
 clean:
+	@test ! -x $(BIN)/python || $(BIN)/python -c "from pathlib import Path; from kit.servers.quarters import discard; [discard(Path('.caravan') / part) for part in ('postgres', 'valkey')]"
 	rm -rf $(VENV) .caravan build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

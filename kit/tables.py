@@ -149,4 +149,6 @@ class Partner(SQLModel, table=True):
     url: str | None = None
     secret: str | None = None
     previous_secret: str | None = None
+    calls_per_second: float = Field(default=50.0)
+    calls_at_once: int = Field(default=8)
     active: bool = Field(default=True)

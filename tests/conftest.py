@@ -20,6 +20,7 @@ import migrations
 from kit.db import make_engine, use_engine
 from kit.ids import new_id
 from kit.servers.postgres import Postgres
+from kit.servers.quarters import discard
 from kit.servers.valkey import Valkey
 from kit.settings import settings
 
@@ -74,6 +75,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
             redis_url = os.environ["CARAVAN_REDIS_URL"]
         else:
             home = tmp_path_factory.mktemp("servers")
+            for part in ("postgres", "valkey"):
+                stack.callback(discard, home / part)
             postgres = stack.enter_context(
                 Postgres(home / "postgres", durable=False, dies_with_parent=True)
             )

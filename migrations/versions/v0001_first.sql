@@ -141,6 +141,8 @@ CREATE TABLE partner (
     url VARCHAR,
     secret VARCHAR,
     previous_secret VARCHAR,
+    calls_per_second FLOAT DEFAULT '50.0' NOT NULL,
+    calls_at_once INTEGER DEFAULT 8 NOT NULL,
     active BOOLEAN DEFAULT true NOT NULL,
     PRIMARY KEY (kind, code)
 );
