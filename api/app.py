@@ -1,0 +1,87 @@
+"""The application: every router of this package, the hot routes first, and what they share."""
+
+import importlib
+import importlib.util
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+from typing import Final
+
+from fastapi import FastAPI
+
+from api import errors
+from api.bodies import BodyGuard
+from api.deps import Identities
+from api.limits import Limits
+from kit.cache import Cache, connect
+from kit.db import engine, make_engine, use_engine
+from kit.settings import settings
+
+ROUTERS: Final = (
+    "api.health",
+    "api.sessions",
+    "api.campaigns",
+    "api.orders",
+    "api.payments",
+    "api.payment_webhooks",
+    "api.webhooks",
+    "api.ops_catalogue",
+    "api.ops_stock",
+    "api.ops_purchases",
+    "api.ops_audit",
+    "api.ops_clock",
+)
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        if not _has_engine():
+            url = settings().database_url
+            if url is None:
+                raise RuntimeError("CARAVAN_DATABASE_URL is not set")
+            mine = make_engine(
+                url.get_secret_value(),
+                pool_size=settings().db_pool_size,
+                application="caravan-api",
+            )
+            use_engine(mine)
+            stack.push_async_callback(mine.dispose)
+            stack.callback(use_engine, None)
+        redis_url = settings().redis_url
+        cache = None if redis_url is None else Cache(connect(redis_url.get_secret_value()))
+        if cache is not None:
+            stack.push_async_callback(cache.aclose)
+        app.state.cache = cache
+        app.state.limits = Limits(cache)
+        app.state.limits.start()
+        stack.push_async_callback(app.state.limits.close)
+        app.state.identities = Identities()
+        stack.push_async_callback(app.state.identities.close)
+        yield
+
+
+def _has_engine() -> bool:
+    try:
+        engine()
+    except RuntimeError:
+        return False
+    return True
+
+
+def create_app() -> FastAPI:
+    """Return the application; its lifespan opens the database and starts the batchers."""
+    app = FastAPI(
+        title="Caravan",
+        version=version("caravan"),
+        summary="Group-buying orders, payments, partners and operations",
+        lifespan=_lifespan,
+        redirect_slashes=False,
+    )
+    errors.install(app)
+    app.add_middleware(BodyGuard)
+    for name in ROUTERS:
+        if importlib.util.find_spec(name) is not None:
+            # A router's own routes, not a copy: including it would hide their methods and paths.
+            app.router.routes.extend(importlib.import_module(name).router.routes)
+    return app
