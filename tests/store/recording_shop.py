@@ -131,13 +131,20 @@ def check_platform_signature(headers: Any, body: bytes) -> None:
     )
 
 
-def merchant_headers(method: str, target: str, body: bytes) -> dict[str, str]:
-    """Sign a call to the provider as WeChat Pay asks it of merchants."""
+@cache
+def _merchant_key() -> rsa.RSAPrivateKey:
     key = load_pem_private_key(keys().merchant_private_key.encode(), password=None)
     assert isinstance(key, rsa.RSAPrivateKey)
+    return key
+
+
+def merchant_headers(method: str, target: str, body: bytes) -> dict[str, str]:
+    """Sign a call to the provider as WeChat Pay asks it of merchants."""
     timestamp, nonce = str(int(time.time())), secrets.token_hex(16)
     message = f"{method}\n{target}\n{timestamp}\n{nonce}\n".encode() + body + b"\n"
-    signature = base64.b64encode(key.sign(message, padding.PKCS1v15(), SHA256())).decode()
+    signature = base64.b64encode(
+        _merchant_key().sign(message, padding.PKCS1v15(), SHA256())
+    ).decode()
     return {
         "Content-Type": "application/json",
         "Authorization": f'WECHATPAY2-SHA256-RSA2048 mchid="{keys().merchant_id}",'
