@@ -14,7 +14,7 @@ from sandbox.behaviours import (
 )
 from sandbox.misbehaviour import Rule
 
-Code = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Code = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Sku = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Secret = Annotated[str, StringConstraints(pattern=r"^whsec_[A-Za-z0-9+/=]{32,}$")]
 APIV3_KEY_BYTES = 32  # WeChat Pay: the APIv3 key is an AES-256 key
