@@ -67,6 +67,11 @@ def use_engine(engine: AsyncEngine | None) -> None:
     _Engines.current = engine
 
 
+def engine_is_set() -> bool:
+    """Return whether this process has an engine already."""
+    return _Engines.current is not None
+
+
 def engine() -> AsyncEngine:
     """Return the engine of this process."""
     if _Engines.current is None:

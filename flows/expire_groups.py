@@ -1,0 +1,31 @@
+"""Sweeps groups and seats past their time, should the clerk have missed any, and reports them."""
+
+from typing import Any
+
+from prefect import flow
+from prefect.states import State
+
+from flows.stage import nothing, page, run_name, stage, table, taken
+from operations import expire_groups as expiry
+
+
+@flow(name="expire_groups", flow_run_name=run_name)
+async def expire_groups(*, reason: str = "by hand") -> State[Any]:
+    """Release seats and end groups whose time is over.
+
+    The clerk does this within a second; the sweep makes it visible and is a second pair of eyes.
+    Safe to run twice: both lock the group and find its state changed.
+    """
+    del reason
+    async with stage("expire_groups") as mine:
+        if not mine:
+            return taken("expire_groups")
+        report = await expiry.sweep()
+    if not report.did_something:
+        return nothing("no seat and no group is past its time")
+    return await page(
+        "expired-groups",
+        title="Expired groups",
+        said=report.sentence,
+        sections=[table(report.rows)],
+    )

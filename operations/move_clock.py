@@ -1,0 +1,64 @@
+"""Moves business time and says what waits: the next due moment and the work not yet done."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from kit.clock import business_now, move_clock
+from kit.db import transaction
+
+# Everything that somebody acts upon when business time reaches it; each has a partial index.
+_NEXT_DUE: Final = """
+SELECT min(due_at) FROM (
+    (SELECT reserved_until AS due_at FROM buyer_order WHERE state = 'reserved'
+     ORDER BY reserved_until LIMIT 1)
+    UNION ALL (SELECT due_at FROM buying_group WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1)
+    UNION ALL (SELECT poll_at FROM payment WHERE state = 'pending' ORDER BY poll_at LIMIT 1)
+    UNION ALL (SELECT cut_off_at FROM wave WHERE state = 'open' ORDER BY cut_off_at LIMIT 1)
+    UNION ALL (SELECT recompute_at FROM seat_budget WHERE recompute_at IS NOT NULL
+     ORDER BY recompute_at LIMIT 1)
+) AS due
+"""
+# Work that no clock has to move for: it is only not done yet.
+_BACKLOG: Final = """
+SELECT (SELECT count(*) FROM inbox_message WHERE state = 'received')
+     + (SELECT count(*) FROM outbox_message WHERE sent_at IS NULL AND dead_at IS NULL)
+     + (SELECT count(*) FROM wake_up WHERE reason <> 'schedule')
+     + (SELECT count(*) FROM refund WHERE state = 'queued')
+     + (SELECT count(*) FROM seat_budget WHERE dirty_at IS NOT NULL)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockReport:
+    """Business time, the earliest moment something is due (past: it is late), work waiting."""
+
+    now: datetime
+    next_due_at: datetime | None
+    backlog: int
+
+
+async def read() -> ClockReport:
+    """Return the clock without moving it."""
+    async with transaction() as session:
+        return await _report(session, now=await business_now(session))
+
+
+async def move(*, to: datetime) -> ClockReport:
+    """Move business time forward.
+
+    Raises:
+        ClockRefused: in production, or backwards.
+    """
+    async with transaction() as session:
+        return await _report(session, now=await move_clock(session, to=to))
+
+
+async def _report(session: AsyncSession, *, now: datetime) -> ClockReport:
+    connection = await session.connection()
+    next_due_at = (await connection.execute(text(_NEXT_DUE))).scalar_one()
+    backlog = (await connection.execute(text(_BACKLOG))).scalar_one()
+    return ClockReport(now=now, next_due_at=next_due_at, backlog=backlog)
