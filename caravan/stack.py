@@ -285,7 +285,7 @@ class Stack:
             Part(
                 name="runner",
                 command=[sys.executable, "-m", "flows.runner"],
-                environment=common | {"CARAVAN_READY_FILE": str(runner_ready)},
+                environment={**common, "CARAVAN_READY_FILE": str(runner_ready)},
                 is_ready=runner_ready.exists,
             )
         )
