@@ -106,6 +106,9 @@ def solve(
     solver.setOptionValue("mip_rel_gap", relative_gap)
     solver.setOptionValue("mip_abs_gap", 1e-6)
     variables = model.variables()
+    if not variables and not all(_holds_empty(row) for row in model.constraints()):
+        # HiGHS calls a model without columns empty, whatever its rows demand.
+        return _INFEASIBLE
     for index, variable in enumerate(variables):
         variable.index = index
     if solver.passModel(_transfer(model, variables)) == highspy.HighsStatus.kError:
@@ -119,6 +122,13 @@ def solve(
         )
     solver.run()
     return _read(solver, model, variables)
+
+
+def _holds_empty(row: Any) -> bool:
+    bound = -row.constant
+    if row.sense == pulp.LpConstraintEQ:
+        return bool(bound == 0)
+    return bool(bound >= 0) if row.sense == pulp.LpConstraintLE else bool(bound <= 0)
 
 
 def _transfer(model: Any, variables: Sequence[Any]) -> Any:
