@@ -241,6 +241,22 @@ class SeatBudget(SQLModel, table=True):
     )
 
 
+class BudgetMark(SQLModel, table=True):
+    """A SKU whose stock or supply changed since its budget was last computed.
+
+    Rows of their own: whoever receives or ships marks without touching the hot budget row, so a
+    mark never waits for a join, and no lock order can be broken by it.
+    """
+
+    __tablename__ = "budget_mark"
+
+    sku: str = Field(primary_key=True)
+    mark: UUID = Field(default_factory=new_id, primary_key=True)
+    marked_at: datetime = Field(
+        sa_type=UtcDateTime, sa_column_kwargs={"server_default": text("now()")}
+    )  # wall clock
+
+
 class FeedSource(SQLModel, table=True):
     """How far an external stock system was heard."""
 
@@ -248,6 +264,7 @@ class FeedSource(SQLModel, table=True):
 
     warehouse: str = Field(primary_key=True)
     last_snapshot_as_of: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    last_complete_as_of: datetime | None = Field(default=None, sa_type=UtcDateTime)
     last_event_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     last_heard_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # wall clock
     etag: str | None = None

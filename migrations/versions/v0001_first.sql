@@ -17,6 +17,13 @@ CREATE FUNCTION kit_now() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS
     'BEGIN RAISE EXCEPTION ''% is append-only'', TG_TABLE_NAME; END';
 
+CREATE TABLE budget_mark (
+    sku VARCHAR NOT NULL,
+    mark UUID NOT NULL,
+    marked_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    PRIMARY KEY (sku, mark)
+);
+
 CREATE TABLE buyer (
     id UUID NOT NULL,
     openid VARCHAR NOT NULL,
@@ -36,6 +43,7 @@ CREATE TABLE carrier (
 CREATE TABLE feed_source (
     warehouse VARCHAR NOT NULL,
     last_snapshot_as_of TIMESTAMP WITH TIME ZONE,
+    last_complete_as_of TIMESTAMP WITH TIME ZONE,
     last_event_at TIMESTAMP WITH TIME ZONE,
     last_heard_at TIMESTAMP WITH TIME ZONE,
     etag VARCHAR,
@@ -761,6 +769,8 @@ CREATE TABLE shipment (
     label_id VARCHAR,
     tracking_no VARCHAR,
     price_fen INTEGER,
+    label_error VARCHAR,
+    not_before TIMESTAMP WITH TIME ZONE,
     tracking VARCHAR(32) DEFAULT 'none' NOT NULL,
     promised_at TIMESTAMP WITH TIME ZONE,
     shipped_at TIMESTAMP WITH TIME ZONE,
@@ -777,6 +787,8 @@ CREATE TABLE shipment (
     CONSTRAINT trackingstatus CHECK (tracking IN ('none', 'label_created', 'collected',
         'in_transit', 'exception', 'out_for_delivery', 'lost', 'returned', 'delivered'))
 );
+CREATE INDEX shipment_label_left_over ON shipment (id)
+    WHERE state = 'cancelled' AND label_state IN ('purchased','unknown');
 CREATE INDEX shipment_movable ON shipment (warehouse) WHERE state = 'planned';
 CREATE UNIQUE INDEX shipment_tracking ON shipment (carrier, tracking_no);
 CREATE INDEX shipment_wave ON shipment (wave_id);
