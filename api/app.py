@@ -2,19 +2,23 @@
 
 import importlib
 import importlib.util
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import Final
+from uuid import UUID
 
 from fastapi import FastAPI
 
-from api import errors
+from api import errors, groups
 from api.bodies import BodyGuard
 from api.deps import Identities
 from api.limits import Limits
+from groups.admission import Admission
+from groups.progress import Progress, read_progress
+from kit.batching import Batcher
 from kit.cache import Cache, connect
-from kit.db import engine, make_engine, use_engine
+from kit.db import engine, make_engine, transaction, use_engine
 from kit.settings import settings
 
 ROUTERS: Final = (
@@ -58,7 +62,19 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         stack.push_async_callback(app.state.limits.close)
         app.state.identities = Identities()
         stack.push_async_callback(app.state.identities.close)
+        app.state.progress = Batcher(_progress)
+        stack.push_async_callback(app.state.progress.close)
+        # Last in, first out: the batch that runs is finished before anything is taken away.
+        app.state.admission = Admission(groups.render)
+        stack.push_async_callback(app.state.admission.close)
         yield
+
+
+async def _progress(group_ids: Sequence[UUID]) -> list[Progress | None]:
+    """Return groups' progress to all who ask at once; a group is read once for them."""
+    async with transaction() as session:
+        read = {group_id: await read_progress(session, group_id) for group_id in set(group_ids)}
+    return [read[group_id] for group_id in group_ids]
 
 
 def _has_engine() -> bool:
@@ -80,6 +96,7 @@ def create_app() -> FastAPI:
     )
     errors.install(app)
     app.add_middleware(BodyGuard)
+    app.router.routes[:0] = groups.ROUTES
     for name in ROUTERS:
         if importlib.util.find_spec(name) is not None:
             # A router's own routes, not a copy: including it would hide their methods and paths.
