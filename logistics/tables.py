@@ -163,6 +163,11 @@ class Shipment(SQLModel, table=True):
         Index("shipment_wave", "wave_id"),
         Index("shipment_tracking", "carrier", "tracking_no", unique=True),
         Index("shipment_movable", "warehouse", postgresql_where=text("state = 'planned'")),
+        Index(
+            "shipment_label_left_over",
+            "id",
+            postgresql_where=text("state = 'cancelled' AND label_state IN ('purchased','unknown')"),
+        ),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
@@ -177,6 +182,8 @@ class Shipment(SQLModel, table=True):
     label_id: str | None = None
     tracking_no: str | None = None
     price_fen: int | None = None
+    label_error: str | None = None  # why the carrier last refused
+    not_before: datetime | None = Field(default=None, sa_type=UtcDateTime)  # no earlier cut-off
     tracking: TrackingStatus = Field(default=TrackingStatus.NONE, sa_type=text_enum(TrackingStatus))
     promised_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     shipped_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
