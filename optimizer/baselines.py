@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from optimizer.evaluate import evaluate_procurement
+from optimizer.filling import fill
+from optimizer.lanes import lanes_of
 from optimizer.needs import (
     PricedOffer,
     ProductNeed,
@@ -12,7 +14,12 @@ from optimizer.needs import (
     plan_product,
     product_needs,
 )
-from optimizer.schema import ProcurementPlan, ProcurementProblem
+from optimizer.schema import (
+    AllocationPlan,
+    AllocationProblem,
+    ProcurementPlan,
+    ProcurementProblem,
+)
 
 _Rank = Callable[[ProductNeed, int, int], float]
 
@@ -31,6 +38,17 @@ def cheapest_landed(problem: ProcurementProblem) -> ProcurementPlan | None:
     None when this simple rule finds no plan that the evaluator accepts.
     """
     return _by_rank(problem, _landed_cost)
+
+
+def nearest_with_stock(problem: AllocationProblem) -> AllocationPlan:
+    """Return the plan that sends each group, in order, from the cheapest lane that has stock.
+
+    Groups that find no stock any more are left out.
+    """
+    lanes = lanes_of(problem)
+    if not lanes.groups:
+        return AllocationPlan(assignment={})
+    return lanes.plan(fill(lanes, lanes.cost, order=range(lanes.groups)))
 
 
 def _list_price(need: ProductNeed, at: int, _: int) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 from optimizer.lanes import UNSERVED, Floats, Ints, Lanes
 
 
-def fill(lanes: Lanes, priced: Floats) -> Ints:
+def fill(lanes: Lanes, priced: Floats, *, order: Sequence[int] | None = None) -> Ints:
     """Return a placing within stock and parcel capacity; some groups may stay unserved.
 
     A group takes its cheapest warehouse that still holds it; it is split where that is cheaper,
@@ -17,12 +17,8 @@ def fill(lanes: Lanes, priced: Floats) -> Ints:
     free = lanes.stock.copy()
     room = lanes.parcel_capacity.copy()
     whole, split = lanes.whole(priced), lanes.split_bound(priced)
-    ranked = np.sort(whole, axis=1)
-    second = ranked[:, min(1, ranked.shape[1] - 1)]
-    regret = np.nan_to_num(second - ranked[:, 0], nan=0.0, posinf=np.inf)
     preferred = np.argsort(whole, axis=1, kind="stable")
-    # Among equals the larger group goes first: it is the harder one to fit.
-    for group in np.lexsort((-lanes.group_units, -regret)).tolist():
+    for group in _by_regret(lanes, whole) if order is None else order:
         fits = [
             at
             for at in preferred[group].tolist()
@@ -41,6 +37,16 @@ def fill(lanes: Lanes, priced: Floats) -> Ints:
             free[at, lanes.product[group]] -= lanes.units[member]
             room[at] -= 1
     return place
+
+
+def _by_regret(lanes: Lanes, whole: Floats) -> list[int]:
+    """Return the groups that lose most by their second choice first; of equals the larger."""
+    ranked = np.sort(whole, axis=1)
+    second = ranked[:, min(1, ranked.shape[1] - 1)]
+    regret = np.where(np.isfinite(second), second, np.inf)
+    regret -= np.where(np.isfinite(ranked[:, 0]), ranked[:, 0], 0.0)
+    order: list[int] = np.lexsort((-lanes.group_units, -regret)).tolist()
+    return order
 
 
 def _cost(lanes: Lanes, group: int, priced: Floats, chosen: Sequence[int]) -> float:

@@ -81,6 +81,27 @@ def splittable(lanes: Lanes, groups: Sequence[int]) -> frozenset[int]:
     return frozenset(g for g in groups if not lanes.whole_only[g] and lanes.size[g] > 1)
 
 
+def serve_most(lanes: Lanes, *, deadline: Deadline) -> Ints:
+    """Return places for as many groups as can be found room for; a group is never half served."""
+    if not lanes.groups:
+        return np.zeros(0, dtype=np.int64)
+    cost = lanes.priced(lanes.truck_price)
+    prices = scarcity_prices(lanes, cost, deadline=deadline)
+    place = fill(lanes, prices.cost)
+    for product in np.unique(lanes.product[lanes.group[place == UNSERVED]]).tolist():
+        found = _place_product(
+            lanes, product, cost, place=place, deadline=deadline.part(0.3), may_leave=True
+        )
+        mine = lanes.product[lanes.group] == product
+        if found.place is not None and _served(found.place[mine]) > _served(place[mine]):
+            place[mine] = found.place[mine]
+    return place
+
+
+def _served(place: Ints) -> int:
+    return int((place != UNSERVED).sum())
+
+
 def _exact(lanes: Lanes, best: Ints | None, *, bound: float, deadline: Deadline) -> Fulfilment:
     everyone = range(lanes.groups)
     part = Part(
@@ -193,6 +214,7 @@ def _place_product(
     place: Ints,
     deadline: Deadline,
     start: Ints | None = None,
+    may_leave: bool = False,
 ) -> Placing:
     """Place one product's groups; member columns for all only when nothing else works.
 
@@ -205,13 +227,15 @@ def _place_product(
     eager = frozenset(group for group in groups if split[group] < whole[group])
     if start is not None:
         eager |= {g for g in groups if len(set(place[list(lanes.members_of(g))].tolist())) > 1}
-    for columns_for in dict.fromkeys((eager, splittable(lanes, groups))):
+    everyone = splittable(lanes, groups)
+    for columns_for in (everyone,) if may_leave else dict.fromkeys((eager, everyone)):
         part = Part(
             groups=groups,
             cost=cost,
             split=columns_for,
             shared=frozenset({"parcels"}),
             room=room,
+            may_leave=may_leave,
         )
         found = place_exactly(
             lanes, part, deadline=deadline, relative_gap=_PRODUCT_GAP, start=start
