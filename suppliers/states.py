@@ -88,6 +88,13 @@ PURCHASE_ORDER_TRANSITIONS: Final[
         (_S.PARTIALLY_RECEIVED, _E.DESPATCH): _S.PARTIALLY_RECEIVED,
         **{(state, _E.RECEIVE_PART): _S.PARTIALLY_RECEIVED for state in _MOVING},
         **{(state, _E.RECEIVE_ALL): _S.RECEIVED for state in _MOVING},
+        # A supplier that ships on its own proposal: the goods are counted, the proposal stays.
+        (_S.CHANGE_PROPOSED, _E.DESPATCH): _S.CHANGE_PROPOSED,
+        (_S.CHANGE_PROPOSED, _E.RECEIVE_PART): _S.PARTIALLY_RECEIVED,
+        (_S.CHANGE_PROPOSED, _E.RECEIVE_ALL): _S.RECEIVED,
+        # The advice, or the rest of the goods, that comes after all was thought to be here.
+        (_S.RECEIVED, _E.DESPATCH): _S.RECEIVED,
+        (_S.RECEIVED, _E.RECEIVE_ALL): _S.RECEIVED,
         # The acceptance that the goods overtook; the state does not go back.
         **{
             (state, _E.ACCEPT): state
