@@ -26,7 +26,7 @@ from inventory.projection import (
     is_news,
     is_possible,
 )
-from inventory.tables import Bucket, MovementType
+from inventory.states import Bucket, MovementType
 
 _NOTHING: Final = Count(on_hand=0, held=0)
 

@@ -8,7 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from inventory import budgets, discrepancies, levels
 from inventory.projection import BelowZero, Booked, Level, Movement, Place, project
-from inventory.tables import Bucket, MovementType
+from inventory.states import Bucket, MovementType
 from kit.ids import new_id
 
 __all__ = ["BelowZero", "Bucket", "Movement", "MovementType", "Place", "book", "rebuild"]

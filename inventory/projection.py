@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar, NamedTuple
 
-from inventory.tables import Bucket, MovementType
+from inventory.states import Bucket, MovementType
 from kit.errors import Conflict
 
 

@@ -18,7 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from inventory import budgets, discrepancies, ledger, levels
 from inventory.budgets import Shift
 from inventory.projection import Level, Movement, Place
-from inventory.tables import Bucket, MovementType
+from inventory.states import Bucket, MovementType
 from kit.ids import new_id
 
 

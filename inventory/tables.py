@@ -9,8 +9,30 @@ from sqlalchemy import BigInteger, CheckConstraint, Index, UniqueConstraint, tex
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
+from inventory.states import Bucket, MovementType
 from kit.columns import UtcDateTime, text_enum
 from kit.ids import new_id
+
+__all__ = [
+    "Bucket",
+    "BudgetMark",
+    "Discrepancy",
+    "DiscrepancyState",
+    "FeedSource",
+    "MovementType",
+    "Peg",
+    "PegState",
+    "Product",
+    "PromiseState",
+    "Reservation",
+    "ReservationState",
+    "SeatBudget",
+    "SnapshotLine",
+    "StockLevel",
+    "StockMovement",
+    "SupplyCapability",
+    "SupplyPromise",
+]
 
 _NOW = {"server_default": text("kit_now()")}
 
@@ -34,23 +56,6 @@ class Product(SQLModel, table=True):
     max_excess_units: int = Field(default=0)  # most units bought beyond what is needed
     shelf_life_days: int | None = None
     moq_risk_accepted: bool = Field(default=False)  # sell ahead even if MOQ exceeds max_excess
-
-
-class Bucket(StrEnum):
-    AVAILABLE = "available"
-    HELD = "held"
-
-
-class MovementType(StrEnum):
-    RECEIPT = "receipt"
-    SHIP = "ship"
-    RETURN = "return"
-    ADJUST = "adjust"
-    TRANSFER_OUT = "transfer_out"
-    TRANSFER_IN = "transfer_in"
-    RECONCILE = "reconcile"
-    HOLD = "hold"
-    UNHOLD = "unhold"
 
 
 class StockMovement(SQLModel, table=True):

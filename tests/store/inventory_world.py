@@ -80,7 +80,7 @@ async def add_stock(
 
 async def add_group(session: AsyncSession, sku: str = "tea", *, capacity: int = 1000) -> Group:
     """Open a group of a campaign of its own."""
-    campaign = Campaign(code=f"c-{new_id().hex}", sku=sku)
+    campaign = Campaign(code=f"c-{new_id().hex}", sku=sku, created_at=OPENED_AT)
     session.add(campaign)
     await session.flush()
     session.add(
@@ -96,6 +96,7 @@ async def add_group(session: AsyncSession, sku: str = "tea", *, capacity: int = 
             late_payment_policy=LatePayment.REOPEN_IF_ROOM,
             warehouse_policy=WarehousePolicy.WHOLE,
             ship_within_seconds=WEEK_SECONDS,
+            created_at=OPENED_AT,
         )
     )
     group = Group(
@@ -141,6 +142,7 @@ async def join(session: AsyncSession, group: Group, *, units: int = 1) -> UUID |
         city="310100",
         address={},
         reserved_until=OPENED_AT,
+        created_at=OPENED_AT,
     )
     session.add(order)
     await session.flush()
