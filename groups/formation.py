@@ -126,12 +126,16 @@ def _end(sku: str, group: _OpenGroup, *, filled_at: datetime | None) -> FormedGr
 def summarise(groups: Sequence[FormedGroup], *, only: Collection[str] | None = None) -> Summary:
     """Return how well groups formed, over all SKUs or those in `only`."""
     counted = [group for group in groups if only is None or group.sku in only]
-    fills = [group.filled_at - group.opened_at for group in counted if group.filled_at is not None]
+    fills = [
+        (group.filled_at - group.opened_at).total_seconds()
+        for group in counted
+        if group.filled_at is not None
+    ]
     members_succeeded = sum(len(group.buyers) for group in counted if group.succeeded)
     return Summary(
         groups=len(counted),
         succeeded=len(fills),
         members_succeeded=members_succeeded,
         members_failed=sum(len(group.buyers) for group in counted) - members_succeeded,
-        median_fill=median(fills) if fills else None,
+        median_fill=timedelta(seconds=median(fills)) if fills else None,
     )
