@@ -5,9 +5,9 @@ from typing import Final
 import numpy as np
 
 from optimizer.allocation import Part, place_exactly
+from optimizer.contended import splittable
 from optimizer.evaluate import Evaluation
 from optimizer.explanation import Explanation, Finding, Text
-from optimizer.fulfilling import splittable
 from optimizer.lanes import UNSERVED, Ints, Lanes
 from optimizer.schema import E4
 from optimizer.solving import Deadline

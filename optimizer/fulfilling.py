@@ -1,7 +1,6 @@
 """Solves a fulfilment problem: product by product at lane prices, then as one model if it fits."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optimizer.allocation import Part, Placing, place_exactly
+from optimizer.contended import place_product, polish, splittable, within_parcels
 from optimizer.filling import fill
 from optimizer.lanes import UNSERVED, Floats, Ints, Lanes, lanes_of
 from optimizer.prices import scarcity_prices
@@ -22,8 +22,6 @@ MOST_EXACT_COLUMNS: Final = 5_000
 EVERYTHING: Final = frozenset({"parcels", "waves", "trucks"})
 
 _MOST_SUBSETS: Final = 6
-_PRODUCT_GAP: Final = 1e-3
-_PARCEL_GAP: Final = 1e-3
 # A nearly empty truck must not look so dear that nobody ever fills it.
 _DEAREST_RIDE: Final = 4.0
 
@@ -76,11 +74,6 @@ def columns(lanes: Lanes) -> int:
     return lanes.warehouses * (lanes.groups + int(splittable.sum()) + members)
 
 
-def splittable(lanes: Lanes, groups: Sequence[int]) -> frozenset[int]:
-    """Return the groups that may leave from several warehouses."""
-    return frozenset(g for g in groups if not lanes.whole_only[g] and lanes.size[g] > 1)
-
-
 def serve_most(lanes: Lanes, *, deadline: Deadline) -> Ints:
     """Return places for as many groups as can be found room for; a group is never half served."""
     if not lanes.groups:
@@ -89,7 +82,7 @@ def serve_most(lanes: Lanes, *, deadline: Deadline) -> Ints:
     prices = scarcity_prices(lanes, cost, deadline=deadline)
     place = fill(lanes, prices.cost)
     for product in np.unique(lanes.product[lanes.group[place == UNSERVED]]).tolist():
-        found = _place_product(
+        found = place_product(
             lanes, product, cost, place=place, deadline=deadline.part(0.3), may_leave=True
         )
         mine = lanes.product[lanes.group] == product
@@ -151,12 +144,12 @@ def _draft(
     place = fill(lanes, prices.cost)
     left_out = np.unique(lanes.product[lanes.group[place == UNSERVED]])
     for product in left_out.tolist():
-        found = _place_product(lanes, product, cost, place=place, deadline=deadline)
+        found = place_product(lanes, product, cost, place=place, deadline=deadline)
         if found.place is None:
             return _crowded(lanes, cost, found, bound=prices.bound, deadline=deadline)
         mine = lanes.product[lanes.group] == product
         place[mine] = found.place[mine]
-    _polish(lanes, cost, place, bounds=prices.bounds, deadline=deadline.part(0.6))
+    polish(lanes, cost, place, bounds=prices.bounds, deadline=deadline.part(0.6))
     return _Draft(place=place, bound=prices.bound, infeasible=False)
 
 
@@ -167,25 +160,9 @@ def _crowded(
     if np.isinf(lanes.parcel_capacity).all():
         impossible = found.outcome is Outcome.INFEASIBLE
         return _Draft(place=None, bound=bound, infeasible=impossible)
-    within = _within_parcels(lanes, cost, deadline=deadline)
+    within = within_parcels(lanes, cost, deadline=deadline)
     impossible = within.outcome is Outcome.INFEASIBLE
     return _Draft(place=within.place, bound=bound, infeasible=impossible)
-
-
-def _polish(lanes: Lanes, cost: Floats, place: Ints, *, bounds: Floats, deadline: Deadline) -> None:
-    """Replace the placing of products by exact ones, the largest gap to the bound first."""
-    members = np.arange(len(place))
-    spent = np.bincount(lanes.product[lanes.group], cost[members, place], minlength=len(bounds))
-    gaps = spent - bounds
-    for product in np.argsort(-gaps).tolist():
-        if deadline.passed or gaps[product] <= _PRODUCT_GAP * abs(bounds[product]):
-            return
-        found = _place_product(
-            lanes, product, cost, place=place, deadline=deadline.part(0.3), start=place
-        )
-        if found.place is not None:
-            mine = lanes.product[lanes.group] == product
-            place[mine] = found.place[mine]
 
 
 def _polished(lanes: Lanes, best: Ints, *, deadline: Deadline) -> Ints:
@@ -194,7 +171,7 @@ def _polished(lanes: Lanes, best: Ints, *, deadline: Deadline) -> Ints:
     cost[:, lanes.parcels(best) == 0] = np.inf
     tried = best.copy()
     bounds = scarcity_prices(lanes, cost, deadline=deadline).bounds
-    _polish(lanes, cost, tried, bounds=bounds, deadline=deadline.part(0.8))
+    polish(lanes, cost, tried, bounds=bounds, deadline=deadline.part(0.8))
     improved = _improved(lanes, tried, deadline=deadline)
     return best if (better := _cheaper(lanes, improved, best)) is None else better
 
@@ -204,56 +181,6 @@ def _paid_by_volume(lanes: Lanes, place: Ints) -> Floats:
     load = np.maximum(lanes.load(place), 1)
     paid = np.ceil(load / lanes.truck_capacity) * lanes.truck_cost
     return np.asarray(np.minimum(paid / load, _DEAREST_RIDE * lanes.truck_price))
-
-
-def _place_product(
-    lanes: Lanes,
-    product: int,
-    cost: Floats,
-    *,
-    place: Ints,
-    deadline: Deadline,
-    start: Ints | None = None,
-    may_leave: bool = False,
-) -> Placing:
-    """Place one product's groups; member columns for all only when nothing else works.
-
-    What `place` says of the other products takes its parcels first.
-    """
-    groups = np.flatnonzero(lanes.product == product).tolist()
-    others = np.where(lanes.product[lanes.group] == product, UNSERVED, place)
-    room = lanes.parcel_capacity - lanes.parcels(others)
-    whole, split = lanes.whole(cost).min(axis=1), lanes.split_bound(cost)
-    eager = frozenset(group for group in groups if split[group] < whole[group])
-    if start is not None:
-        eager |= {g for g in groups if len(set(place[list(lanes.members_of(g))].tolist())) > 1}
-    everyone = splittable(lanes, groups)
-    for columns_for in (everyone,) if may_leave else dict.fromkeys((eager, everyone)):
-        part = Part(
-            groups=groups,
-            cost=cost,
-            split=columns_for,
-            shared=frozenset({"parcels"}),
-            room=room,
-            may_leave=may_leave,
-        )
-        found = place_exactly(
-            lanes, part, deadline=deadline, relative_gap=_PRODUCT_GAP, start=start
-        )
-        if found.place is not None:
-            break
-    return found
-
-
-def _within_parcels(lanes: Lanes, cost: Floats, *, deadline: Deadline) -> Placing:
-    """Place everybody under the parcel capacities; member columns only when nothing else works."""
-    everyone = range(lanes.groups)
-    for split in dict.fromkeys((frozenset[int](), splittable(lanes, everyone))):
-        part = Part(groups=everyone, cost=cost, split=split, shared=frozenset({"parcels"}))
-        found = place_exactly(lanes, part, deadline=deadline, relative_gap=_PARCEL_GAP)
-        if found.place is not None:
-            break
-    return found
 
 
 def _improved(lanes: Lanes, place: Ints | None, *, deadline: Deadline) -> Ints | None:

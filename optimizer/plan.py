@@ -33,8 +33,9 @@ DEFAULT_DEADLINE_SECONDS: Final = 30.0
 DEFAULT_GAP: Final = 1e-4
 """Large problems stop when the plan is proven to be this close to the optimum."""
 
-# What sums of floats and the solver's own tolerances may take away from a bound.
+# What sums of floats and the solver's own tolerances may add to a bound by mistake.
 _BOUND_ACCURACY: Final = 1e-9
+_ROUNDING_E4: Final = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,8 +158,8 @@ def plan_allocation(
     bound = objective
     if not found.optimal:
         # Every P2 cost is a whole number of cents, so the bound may be rounded up to one.
-        cents = _lower_bound(found.bound, None)
-        bound = min(objective, 0 if cents is None else cents * E4)
+        cents = found.bound - max(abs(found.bound) * _BOUND_ACCURACY, _BOUND_ACCURACY)
+        bound = min(objective, math.ceil(cents) * E4) if math.isfinite(cents) else 0
     return AllocationResult(
         status="optimal" if bound == objective else "feasible",
         objective_e4=objective,
@@ -173,8 +174,7 @@ def plan_allocation(
 
 def to_document(result: ProcurementResult | AllocationResult) -> dict[str, Any]:
     """Return the result as the JSON object that `caravan plan ... --json` prints."""
-    document: dict[str, Any] = msgspec.to_builtins(result)
-    return document
+    return msgspec.json.decode(msgspec.json.encode(result), type=dict[str, Any])
 
 
 _OUT_OF_TIME: Final = Explanation(
@@ -216,12 +216,11 @@ def _partial_purchase(
     )
 
 
-def _lower_bound(bound: float, objective: int | None) -> int | None:
-    """Round a bound up to the next possible value, but never above the objective."""
-    if not math.isfinite(bound):
-        return None
-    rounded = math.ceil(bound - max(abs(bound) * _BOUND_ACCURACY, _BOUND_ACCURACY))
-    return rounded if objective is None else min(rounded, objective)
+def _lower_bound(bound_e4: float, objective_e4: int | None) -> int | None:
+    """Round a bound up to the next possible objective, but never above the one found."""
+    if objective_e4 is not None and bound_e4 >= objective_e4:
+        return objective_e4
+    return math.ceil(bound_e4 - _ROUNDING_E4) if math.isfinite(bound_e4) else None
 
 
 def _gap(objective: int, bound: int | None) -> float | None:

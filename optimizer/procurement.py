@@ -18,13 +18,14 @@ YUAN: Final = 100
 
 RULES: Final[Mapping[str, float]] = {
     "moq": 1.0,
+    "min_order_value": 1.005,
     "max_excess": 1.01,
-    "min_order_value": 1.02,
     "capacity": 1.03,
     "budget": 1.04,
-    "must": 1.1,
+    "must": 25.0,
 }
-"""The business rows an explanation may relax; of equally small changes the first is preferred."""
+"""The business rows an explanation may relax, by weight: of equally small changes the first is
+preferred, and a unit that a buyer waits for is the last thing to give up."""
 
 Terms = list[tuple[Any, float]]
 

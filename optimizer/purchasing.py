@@ -106,7 +106,7 @@ def _solve_part(component: Component, *, deadline: Deadline, relative_gap: float
         exact = solve_exactly(problem, deadline=deadline.part(0.6))
         if exact.infeasible or exact.optimal:
             return _judged(problem, exact)
-        found.append(exact)
+        found.append(_judged(problem, exact))
     if all(fits(need) for need in needs):
         search_of_levels = LevelSearch(problem, deadline=deadline, relative_gap=relative_gap)
         answer = search_of_levels.run()
