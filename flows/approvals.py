@@ -13,7 +13,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelled
 
-from operations import approve_order
+from operations import approval_forms
 
 _LIVE: Final = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED]
 _PAGE: Final = 200
@@ -28,7 +28,7 @@ class Forms:
 
     async def sweep(self) -> None:
         """Make the forms that are missing; cancel those whose order is decided."""
-        waiting = {str(one.po_id): one for one in await approve_order.all_waiting()}
+        waiting = {str(one.po_id): one for one in await approval_forms.all_waiting()}
         if not waiting and not self._some_are_open:
             return
         async with get_client() as client:

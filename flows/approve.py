@@ -5,14 +5,16 @@ from typing import Any, Final
 from uuid import UUID
 
 from prefect import flow
-from prefect.flow_runs import suspend_flow_run
+from prefect.client.schemas.objects import State
+from prefect.flow_runs import asuspend_flow_run
 from prefect.input import RunInput
-from prefect.states import Completed, State
+from prefect.states import Completed
 from pydantic import Field
 
 from flows.stage import stage
 from kit.errors import CaravanError
-from operations import approve_order
+from kit.money import yuan
+from operations import approval_forms, approve_order
 
 # Prefect wants an end; a form that ran out is made again while the order still waits.
 _FORM_OPEN_FOR: Final = timedelta(days=7)
@@ -41,11 +43,11 @@ async def approve(*, po_id: str, reason: str = "") -> State[Any]:
     async with stage(f"approve:{po_id}") as mine:
         if not mine:
             return Completed(message="this order's form is being answered already")
-        waiting = await approve_order.waiting(UUID(po_id))
-        if waiting is None:
+        asked = await approval_forms.form(UUID(po_id))
+        if asked is None:
             return Completed(message="the order is decided already")
-    decision = await suspend_flow_run(
-        wait_for_input=Decision.with_initial_data(description=waiting.markdown),
+    decision = await asuspend_flow_run(
+        wait_for_input=Decision.with_initial_data(description=asked),
         timeout=int(_FORM_OPEN_FOR.total_seconds()),
         key="decision",
     )
@@ -58,15 +60,16 @@ async def _decide(po_id: UUID, decision: Decision) -> State[Any]:
         return Completed(name="Unanswered", message="nobody signed; the form is made again")
     try:
         if decision.approve:
-            said = await approve_order.approve(
+            judged = await approve_order.approve(
                 po_id,
-                actor=decision.approver.strip(),
+                decision.approver.strip(),
                 quantities={int(line): units for line, units in decision.quantities.items()},
             )
         else:
-            said = await approve_order.reject(
-                po_id, actor=decision.approver.strip(), reason=decision.reason.strip()
+            judged = await approve_order.reject(
+                po_id, decision.approver.strip(), decision.reason.strip()
             )
     except (CaravanError, ValueError) as refusal:
         return Completed(name="Refused", message=f"REJECT: {refusal}")
-    return Completed(message=said)
+    changed = "" if judged.changed else " already"
+    return Completed(message=f"{judged.state.value}{changed}: {yuan(judged.total_fen)}")

@@ -4,7 +4,8 @@ from typing import Any
 
 from operations.audit import audit
 from prefect import flow
-from prefect.states import Failed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
 
 from flows.stage import page, run_name, stage, table, taken
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from prefect import Flow
-from prefect.deployments.runner import EntrypointType
 from prefect.runner import Runner
+from prefect.types.entrypoint import EntrypointType
 
 from flows.approve import approve
 from flows.cap_groups import cap_groups

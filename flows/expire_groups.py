@@ -3,7 +3,7 @@
 from typing import Any
 
 from prefect import flow
-from prefect.states import State
+from prefect.client.schemas.objects import State
 
 from flows.stage import nothing, page, run_name, stage, table, taken
 from operations import expire_groups as expiry
@@ -21,11 +21,23 @@ async def expire_groups(*, reason: str = "by hand") -> State[Any]:
         if not mine:
             return taken("expire_groups")
         report = await expiry.sweep()
-    if not report.did_something:
+    if not report.seats_released and not report.groups:
         return nothing("no seat and no group is past its time")
+    ended = ", ".join(f"{count} {verdict}" for verdict, count in sorted(report.groups.items()))
     return await page(
         "expired-groups",
         title="Expired groups",
-        said=report.sentence,
-        sections=[table(report.rows)],
+        said=f"released {report.seats_released} unpaid seats; groups: {ended or 'none'}",
+        sections=[
+            (
+                "The clerk should have done this within a second of its time. If this page grows,"
+                " look at the clerk."
+            ),
+            table(
+                [
+                    {"verdict": verdict, "groups": count}
+                    for verdict, count in sorted(report.groups.items())
+                ]
+            ),
+        ],
     )

@@ -10,12 +10,11 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 import structlog
-from prefect import Flow
 from prefect.runner import Runner
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -68,9 +67,9 @@ class WakeUps:
     async def _run(self, name: str, asked: Sequence[wakeups.Wanted]) -> None:
         served = self._served[name]
         reasons = ", ".join(sorted({one.reason for one in asked if one.reason}))
-        flow: Flow[..., object] = served.flow
+        run: Callable[..., Awaitable[object]] = served.flow
         try:
-            await flow(reason=reasons or "wake-up")
+            await run(reason=reasons or "wake-up")
         except Exception as error:
             # An edge: whatever a flow died of is in its run; its wake-ups are taken again.
             log.exception("flow.failed", flow=name, error=str(error))

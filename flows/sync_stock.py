@@ -3,7 +3,7 @@
 from typing import Any
 
 from prefect import flow
-from prefect.states import State
+from prefect.client.schemas.objects import State
 
 from flows.stage import nothing, page, run_name, stage, table, taken
 from operations import watch_feeds
@@ -21,7 +21,7 @@ async def sync_stock(*, reason: str = "by hand") -> State[Any]:
         if not mine:
             return taken("sync_stock")
         report = await watch_feeds.watch_feeds()
-    if not report.polled and not report.open_discrepancies:
+    if not report.did_something:
         return nothing("every warehouse was heard and nothing differs")
     return await page(
         "stock-sync",
