@@ -1,5 +1,6 @@
 """The application: every router of this package, the hot routes first, and what they share."""
 
+import functools
 import importlib
 import importlib.util
 from collections.abc import AsyncIterator, Sequence
@@ -13,6 +14,7 @@ from fastapi import FastAPI
 from api import errors, groups
 from api.bodies import BodyGuard
 from api.deps import Identities
+from api.document import build
 from api.limits import Limits
 from groups.admission import Admission
 from groups.progress import Progress, read_progress
@@ -34,6 +36,7 @@ ROUTERS: Final = (
     "api.ops_purchases",
     "api.ops_audit",
     "api.ops_clock",
+    "api.ops_overview",
 )
 
 
@@ -93,6 +96,7 @@ def create_app() -> FastAPI:
         summary="Group-buying orders, payments, partners and operations",
         lifespan=_lifespan,
         redirect_slashes=False,
+        redoc_url=None,
     )
     errors.install(app)
     app.add_middleware(BodyGuard)
@@ -101,4 +105,6 @@ def create_app() -> FastAPI:
         if importlib.util.find_spec(name) is not None:
             # A router's own routes, not a copy: including it would hide their methods and paths.
             app.router.routes.extend(importlib.import_module(name).router.routes)
+    document = functools.cache(lambda: build(app))
+    app.openapi = document  # type: ignore[method-assign]  # the way FastAPI documents
     return app

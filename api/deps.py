@@ -149,6 +149,7 @@ async def _database() -> AsyncIterator[AsyncSession]:
         yield session
 
 
+Caller = Annotated[Who, Depends(_who)]
 Buyer = Annotated[BuyerIdentity, Depends(_buyer)]
 Operator = Annotated[OperatorIdentity, Depends(_operator)]
 # scope="function": the commit happens before the answer leaves, so a failed one is not a 201.
