@@ -1,13 +1,14 @@
 """Purchase orders and plans for operations: look, approve, change, reject."""
 
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from api.deps import Database, Operator
+from api.pages import PAGE, Cursor, Limit, cursor_of, position_of, tagged
 from api.schemas import Count, Fen, Text, Wire
 from operations import approve_order
 from operations.approve_order import Judged
@@ -18,8 +19,6 @@ from suppliers.states import PurchaseOrderState
 from suppliers.tables import SendState
 
 router = APIRouter(prefix="/v1/ops", tags=["operations"])
-
-_PAGE: Final = 50
 
 
 class PurchaseLine(Wire):
@@ -65,8 +64,8 @@ class PurchaseOrderView(Wire):
 
 
 class PurchaseOrderPage(Wire):
-    items: list[PurchaseOrderView]
-    next_cursor: UUID | None = Field(description="null on the last page")
+    purchase_orders: list[PurchaseOrderView]
+    next: str | None
 
 
 class LineQuantity(Wire):
@@ -79,7 +78,7 @@ class LineQuantity(Wire):
 class Approval(Wire):
     """With `quantities` the order is changed and asked again, not approved."""
 
-    quantities: Annotated[list[LineQuantity], Field(max_length=1000)] = []
+    quantities: Annotated[list[LineQuantity], Field(max_length=1000)] = Field(default=[])
 
 
 class Rejection(Wire):
@@ -108,17 +107,22 @@ class PlanView(Wire):
     result: dict[str, Any]
 
 
-@router.get("/purchase-orders", summary="Purchase orders, newest first")
+@router.get(
+    "/purchase-orders",
+    response_model=PurchaseOrderPage,
+    summary="Purchase orders, newest first",
+)
 async def list_orders(
+    request: Request,
     operator: Operator,
     session: Database,
     *,
     state: Annotated[list[PurchaseOrderState] | None, Query()] = None,
     supplier: Annotated[str | None, Query(max_length=64)] = None,
-    overdue: bool = False,
-    cursor: UUID | None = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = _PAGE,
-) -> PurchaseOrderPage:
+    overdue: Annotated[bool, Query(description="only what should have been heard of")] = False,
+    limit: Limit = PAGE,
+    cursor: Cursor = None,
+) -> Response:
     """Page through purchase orders with their lines."""
     del operator
     found = await order_pages.page(
@@ -126,14 +130,14 @@ async def list_orders(
         states=state or (),
         supplier=supplier,
         overdue=overdue,
-        before=cursor,
-        limit=limit + 1,
+        before=None if cursor is None else position_of(cursor, UUID)[0],
+        limit=limit,
     )
-    shown = found[:limit]
-    return PurchaseOrderPage(
-        items=[_order(listed) for listed in shown],
-        next_cursor=shown[-1].order.id if len(found) > limit else None,
+    page = PurchaseOrderPage(
+        purchase_orders=[_order(listed) for listed in found],
+        next=cursor_of(found[-1].order.id) if len(found) == limit else None,
     )
+    return tagged(request, page)
 
 
 @router.post("/purchase-orders/{po_id}/approve", summary="Approve a purchase order")
@@ -150,14 +154,18 @@ async def reject(po_id: UUID, body: Rejection, operator: Operator) -> Judgement:
     return _judgement(await approve_order.reject(po_id, operator.actor, body.reason))
 
 
-@router.get("/plans/{plan_id}", summary="A purchase plan with its explanation")
-async def show_plan(plan_id: UUID, operator: Operator, session: Database) -> PlanView:
+@router.get(
+    "/plans/{plan_id}", response_model=PlanView, summary="A purchase plan with its explanation"
+)
+async def show_plan(
+    request: Request, plan_id: UUID, operator: Operator, session: Database
+) -> Response:
     """Show what a plan was made from, what it decided and why."""
     del operator
     plan = await plans.find(session, plan_id=plan_id)
     if plan is None:
         raise plans.UnknownPlan(f"there is no plan {plan_id}")
-    return PlanView(
+    view = PlanView(
         id=plan.id,
         key=plan.key,
         status=plan.status,
@@ -167,6 +175,7 @@ async def show_plan(plan_id: UUID, operator: Operator, session: Database) -> Pla
         problem=dict(plan.problem),
         result=dict(plan.result),
     )
+    return tagged(request, view)
 
 
 def _judgement(judged: Judged) -> Judgement:
