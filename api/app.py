@@ -35,8 +35,8 @@ ROUTERS: Final = (
     "api.ops_stock",
     "api.ops_purchases",
     "api.ops_audit",
-    "api.ops_clock",
     "api.ops_overview",
+    "api.ops_clock",
 )
 
 

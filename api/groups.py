@@ -20,8 +20,8 @@ from api.deps import Identities, as_buyer, checked_key, fingerprint
 from api.limits import Limits
 from api.seat_bodies import JoinGroup, OpenGroup, decode, destination_of, quantity_of
 from groups.admission import Admission, Answer, Unknown
-from groups.decisions import Ask, Reason, Refused, Seat
 from groups.progress import NextTier, Progress, SeenMember
+from groups.seat_facts import Ask, Reason, Refused, Seat
 
 OPEN_ROUTE: Final = "POST /v1/groups"
 JOIN_ROUTE: Final = "POST /v1/groups/{group_id}/orders"

@@ -5,7 +5,6 @@ keys and any text. Those two are told by cheap signs, and only a body that shows
 again the slow way.
 """
 
-import re
 from typing import Annotated, Final, TypeVar
 from uuid import UUID
 
@@ -14,6 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from api import strict_json
 from api.errors import Invalid, MalformedJson, Violation
+from api.violations import violation_of
 from groups.addresses import PROVINCE_NAMES, AddressUnknown, checked_city, province_adcode
 
 Place = Annotated[str, Meta(min_length=1, max_length=40)]
@@ -65,10 +65,6 @@ class Destination(Struct):
 
 Body = TypeVar("Body", JoinGroup, OpenGroup)
 
-# "Expected `int`, got `str` - at `$.address.city`"; no path means the document itself.
-_MESSAGE: Final = re.compile(r"^(?P<detail>.*?)(?: - at `\$(?P<path>[^`]*)`)?$", re.DOTALL)
-_UNKNOWN: Final = re.compile(r"unknown field `(?P<name>.*)`", re.DOTALL)
-_MISSING: Final = re.compile(r"missing required field `(?P<name>.*)`", re.DOTALL)
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -84,7 +80,7 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[Body]) -> Body:
     except (msgspec.MsgspecError, ValueError) as error:
         strict_json.parse(body)
         if isinstance(error, msgspec.ValidationError):
-            raise Invalid([_violation(str(error))]) from error
+            raise Invalid([violation_of(str(error))]) from error
         raise MalformedJson(f"the body is not strict JSON: {error}") from error
     # Every key has its colon, so a body with no more colons than keys names none twice; an escape
     # may be a NUL or half a surrogate pair. Both are rare, so being wrong costs a parse.
@@ -131,15 +127,3 @@ def _keys(body: JoinGroup | OpenGroup) -> int:
         + (body.coupon_id is not UNSET)
         + (body.address.district is not UNSET)
     )
-
-
-def _violation(message: str) -> Violation:
-    found = _MESSAGE.match(message)
-    detail, path = (found["detail"], found["path"] or "") if found else (message, "")
-    pointer = "".join(
-        strict_json.pointer_step(step) for step in re.split(r"[.\[\]]+", path) if step
-    )
-    named = _UNKNOWN.search(detail) or _MISSING.search(detail)
-    if named:
-        pointer += strict_json.pointer_step(named["name"])
-    return Violation(pointer=pointer, detail=detail.replace("`", ""))

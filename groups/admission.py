@@ -14,7 +14,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from groups import seats
-from groups.decisions import (
+from groups.decisions import decide, joinable, wants_room, without
+from groups.seat_facts import (
     Ask,
     Decision,
     Facts,
@@ -25,10 +26,6 @@ from groups.decisions import (
     Repeated,
     RepeatedInBatch,
     Seat,
-    decide,
-    joinable,
-    wants_room,
-    without,
 )
 from groups.states import GroupState, OrderEvent
 from kit.batching import Batcher

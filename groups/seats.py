@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from groups.decisions import (
+from groups.seat_facts import (
     Ask,
     Budget,
     CampaignFacts,

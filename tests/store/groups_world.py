@@ -13,7 +13,7 @@ from sqlalchemy import text
 from api.app import create_app
 from groups import sessions
 from groups.admission import Answer
-from groups.decisions import Ask
+from groups.seat_facts import Ask
 from kit.db import transaction
 from kit.ids import new_id
 

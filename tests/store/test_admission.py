@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from api.groups import render
 from groups import seats
 from groups.admission import Admission, Unknown
-from groups.decisions import Ask
+from groups.seat_facts import Ask
 from kit.batching import Batcher
 from kit.db import DatabaseDown, engine, make_engine, transaction, use_engine
 from kit.idempotency import KeyReused
