@@ -1,6 +1,7 @@
 """How a company answers a call: believe it, do it, answer, or answer badly on purpose."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -130,6 +131,7 @@ class Door:
 
     Args:
         faults: the present misbehaviour.
+        counts: told how many answers went wrong, and how: answers_lost, answers_hang and so on.
         believe: raises a Refusal for a call that is not signed by the shop.
         present: finishes a right answer, such as by signing it.
     """
@@ -139,12 +141,14 @@ class Door:
         *,
         clock: BusinessClock,
         chances: Chances,
+        counts: Counter[str],
         faults: Callable[[], AnswerFaults],
         believe: Callable[[Request, bytes], None],
         present: Callable[[Response], Response] = lambda answer: answer,
     ) -> None:
         self._clock = clock
         self._chances = chances
+        self._counts = counts
         self._faults = faults
         self._believe = believe
         self._present = present
@@ -196,4 +200,7 @@ class Door:
     def _strikes(self, name: str, occasion: Occasion, *, call: str, touched: bool) -> bool:
         if not touched and not occasion.only:
             return False
-        return self._chances.strikes(f"answers.{name}", occasion, subjects=(call,))
+        strikes = self._chances.strikes(f"answers.{name}", occasion, subjects=(call,))
+        if strikes:
+            self._counts[f"answers_{name}"] += 1
+        return strikes

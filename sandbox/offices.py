@@ -30,7 +30,11 @@ class Office:
     def door(self, faults: Callable[[], AnswerFaults]) -> Door:
         """Return where its calls come in."""
         return Door(
-            clock=self.clock, chances=self.chances, faults=faults, believe=self.seal.believe
+            clock=self.clock,
+            chances=self.chances,
+            counts=self.counts,
+            faults=faults,
+            believe=self.seal.believe,
         )
 
     def number(self, kind: str) -> str:

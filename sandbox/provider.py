@@ -63,6 +63,7 @@ class Provider:
         self._door = Door(
             clock=clock,
             chances=chances,
+            counts=self._books.counts,
             faults=lambda: self.behaviour.answers,
             believe=self._believe,
             present=self._signed,
