@@ -277,5 +277,5 @@ async def test_three_thousand_budgets_are_recomputed_together() -> None:
         found = await connection.exec_driver_sql("SELECT DISTINCT budget_units FROM seat_budget")
         assert found.scalars().all() == [27]
         assert await budgets.dirty_skus(session) == []
-    # About 0.25 s on the 2 cores this was written on; the bound only catches a row at a time.
+    # About 0.1 s on the 2 cores this was written on; the bound only catches a row at a time.
     assert took < 5
