@@ -53,6 +53,7 @@ async def work(stop: asyncio.Event) -> None:
             ("payments", duties.poll_payments, 1.0),
             ("budgets", duties.recompute_budgets, 0.05),
             ("waves", duties.wake_for_cut_offs, _IDLE_SECONDS),
+            ("early letters", duties.replay_early_letters, 10.0),
             ("answers", duties.forget_old_answers, 60.0),
         ):
             group.create_task(attend(name, duty, stop, idle_seconds=idle_seconds), name=name)

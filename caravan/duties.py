@@ -8,7 +8,7 @@ from sqlalchemy import text
 from kit import inbox, outbox, wakeups
 from kit.db import is_gone, transaction
 from kit.errors import CaravanError
-from operations import cap_groups, expire_groups, hear, tell
+from operations import apply_stock_feed, cap_groups, expire_groups, hear, tell
 from operations import poll_payments as payment_polls
 from operations.errors import CannotApply
 
@@ -124,6 +124,12 @@ async def wake_for_cut_offs() -> int:
         for warehouse in warehouses:
             await wakeups.wake(session, "ship", warehouse, reason="cut-off")
     return len(warehouses)
+
+
+async def replay_early_letters() -> int:
+    """Try stock changes again that came before what they depend on."""
+    await apply_stock_feed.replay_early()
+    return 0  # most of them still wait: look again after a pause
 
 
 async def forget_old_answers() -> int:

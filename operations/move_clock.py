@@ -28,7 +28,7 @@ SELECT (SELECT count(*) FROM inbox_message WHERE state = 'received')
      + (SELECT count(*) FROM outbox_message WHERE sent_at IS NULL AND dead_at IS NULL)
      + (SELECT count(*) FROM wake_up WHERE reason <> 'schedule')
      + (SELECT count(*) FROM refund WHERE state = 'queued')
-     + (SELECT count(*) FROM seat_budget WHERE dirty_at IS NOT NULL)
+     + (SELECT count(DISTINCT sku) FROM budget_mark)
 """
 
 
