@@ -75,8 +75,12 @@ async def send_orders() -> SendReport:
             async with places:
                 return await _send_leased(outgoing, po_id)
 
-        done = await asyncio.gather(*(send(po_id) for po_id in due))
-    return SendReport(sendings=tuple(one for one in done if one is not None))
+        tried = await asyncio.gather(*(send(po_id) for po_id in due), return_exceptions=True)
+    # A bug that one order meets must not keep the others from being sent.
+    for one in tried:
+        if isinstance(one, BaseException):
+            raise one
+    return SendReport(sendings=tuple(one for one in tried if isinstance(one, Sending)))
 
 
 async def _send_leased(outgoing: Outgoing, po_id: UUID) -> Sending | None:
@@ -118,10 +122,13 @@ async def _call(gateway: SupplierGateway, attempt: Attempt) -> Taken:
         return known
     try:
         return await gateway.send(order, ordered_at=order.created_at)
-    except AnswerLost:
-        # It may be there by now; when it is not, the next try asks again before it sends.
-        known = await gateway.look_up(order.id)
+    except AnswerLost as lost:
+        try:
+            known = await gateway.look_up(order.id)
+        except (PartnerUnavailable, PartnerRefused) as silent:
+            raise lost from silent
         if known is None:
+            # It may still be on its way; the next try asks again before it sends.
             raise
         return known
 

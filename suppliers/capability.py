@@ -67,8 +67,6 @@ async def refresh(session: AsyncSession, skus: Collection[str] | None = None) ->
             rows[row.supplier, row.sku] = row
     changed = [row for pair, row in rows.items() if now_rows.get(pair) != row]
     rested = lost - {(row.supplier, row.sku) for row in terms if row.rests(now)}
-    # Budgets are locked before everything else that a purchase touches.
-    await budgets.lock(session, {row.sku for row in changed} | {sku for _, sku in rested})
     await put_capabilities(session, changed)
     await _forget_lost(session, rested)
     return len(changed)

@@ -110,7 +110,7 @@ async def available(session: AsyncSession, skus: Sequence[str]) -> dict[tuple[st
             "  FROM purchase_order_line l LEFT JOIN supply_promise p ON p.line_id = l.id"
             "  WHERE l.sku = ANY(CAST(:skus AS text[])) AND l.unanswered_units + l.open_units > 0)"
             " SELECT sku, warehouse, sum(units) AS units"
-            " FROM (SELECT * FROM free UNION ALL SELECT * FROM inbound) AS both"
+            " FROM (SELECT * FROM free UNION ALL SELECT * FROM inbound) AS unowned"
             " GROUP BY sku, warehouse HAVING sum(units) > 0"
         ),
         {"skus": list(skus)},
