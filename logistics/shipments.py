@@ -129,27 +129,35 @@ async def drop_unbacked(session: AsyncSession, *, wave_ids: Collection[UUID] = (
 
 async def cancel(session: AsyncSession, shipment_ids: Iterable[UUID]) -> None:
     """Cancel parcels that have not left; their rows stay as history."""
-    connection = await session.connection()
-    await connection.execute(
-        text(
-            "UPDATE shipment SET state = 'cancelled', wave_id = NULL"
-            " WHERE id = ANY(CAST(:ids AS uuid[])) AND state IN ('planned', 'locked')"
-        ),
-        {"ids": list(shipment_ids)},
-    )
+    await _take_out(session, shipment_ids, cancelled=True)
 
 
-async def cancel_planned_of(session: AsyncSession, order_ids: Iterable[UUID]) -> None:
-    """Cancel the movable parcels of orders that are planned anew."""
+async def docks_of_planned(session: AsyncSession, order_ids: Iterable[UUID]) -> list[str]:
+    """Return the warehouses where movable parcels of these orders wait."""
     connection = await session.connection()
-    await connection.execute(
+    rows = await connection.execute(
         text(
-            "UPDATE shipment SET state = 'cancelled', wave_id = NULL WHERE state = 'planned'"
-            " AND id IN (SELECT shipment_id FROM shipment_order"
-            "  WHERE order_id = ANY(CAST(:ids AS uuid[])))"
+            "SELECT DISTINCT s.warehouse FROM shipment_order so"
+            " JOIN shipment s ON s.id = so.shipment_id AND s.state = 'planned'"
+            " WHERE so.order_id = ANY(CAST(:ids AS uuid[]))"
         ),
         {"ids": list(order_ids)},
     )
+    return [row.warehouse for row in rows]
+
+
+async def cancel_planned_of(session: AsyncSession, order_ids: Iterable[UUID]) -> None:
+    """Cancel the movable parcels of orders that are planned anew, under their docks' guard."""
+    connection = await session.connection()
+    rows = await connection.execute(
+        text(
+            "SELECT DISTINCT s.id FROM shipment_order so"
+            " JOIN shipment s ON s.id = so.shipment_id AND s.state = 'planned'"
+            " WHERE so.order_id = ANY(CAST(:ids AS uuid[]))"
+        ),
+        {"ids": list(order_ids)},
+    )
+    await cancel(session, [row.id for row in rows])
 
 
 async def put_back(
@@ -160,13 +168,33 @@ async def put_back(
     Args:
         another_day: those that wait for a later cut-off, since trying again today is useless.
     """
+    await _take_out(session, shipment_ids, cancelled=False, another_day=another_day)
+
+
+async def _take_out(
+    session: AsyncSession,
+    shipment_ids: Iterable[UUID],
+    *,
+    cancelled: bool,
+    another_day: Collection[UUID] = (),
+) -> None:
+    """Take parcels that have not left out of their waves, which count them less."""
+    ids = list(shipment_ids)
+    if not ids:
+        return
     connection = await session.connection()
     await connection.execute(
         text(
-            "UPDATE shipment SET wave_id = NULL, state = 'planned',"
-            " not_before = CASE WHEN id = ANY(CAST(:later AS uuid[]))"
-            "  THEN kit_now() ELSE not_before END"
-            " WHERE id = ANY(CAST(:ids AS uuid[])) AND state IN ('planned', 'locked')"
+            "WITH seen AS (SELECT id, wave_id FROM shipment WHERE id = ANY(CAST(:ids AS uuid[]))"
+            "  AND state IN ('planned', 'locked') ORDER BY id FOR UPDATE),"
+            " moved AS (UPDATE shipment s SET wave_id = NULL,"
+            "   state = CASE WHEN CAST(:cancelled AS boolean) THEN 'cancelled' ELSE 'planned' END,"
+            "   not_before = CASE WHEN s.id = ANY(CAST(:later AS uuid[])) THEN kit_now()"
+            "    ELSE s.not_before END FROM seen WHERE s.id = seen.id),"
+            " fewer AS (SELECT wave_id, count(*) AS parcels FROM seen"
+            "  WHERE wave_id IS NOT NULL GROUP BY wave_id)"
+            " UPDATE wave w SET parcels = w.parcels - fewer.parcels FROM fewer"
+            " WHERE w.id = fewer.wave_id"
         ),
-        {"ids": list(shipment_ids), "later": list(another_day)},
+        {"ids": ids, "cancelled": cancelled, "later": list(another_day)},
     )

@@ -66,6 +66,19 @@ async def stranded(session: AsyncSession) -> dict[tuple[str, str], int]:
     return missing_by_place(groups, network=network, shelves=Shelves(sources))
 
 
+async def anchored(session: AsyncSession) -> dict[UUID, frozenset[str]]:
+    """Return where the covered part of whole groups waits for the rest of them.
+
+    A group that leaves whole and has members without goods (a short receipt, a broken unit) is
+    completed in that warehouse, so what it lacks is bought for that one and no other.
+    """
+    return {
+        group.group_id: group.only
+        for group in await _waiting_groups(session)
+        if group.only is not None
+    }
+
+
 async def _waiting_groups(session: AsyncSession) -> list[GroupWant]:
     """Return the uncovered orders of completed groups; a whole group stays where its rest is."""
     connection = await session.connection()

@@ -142,19 +142,6 @@ async def recount(
     )
 
 
-async def recount_open(session: AsyncSession) -> None:
-    """Set the parcels of open waves to what is in them, after parcels were planned anew."""
-    connection = await session.connection()
-    await connection.execute(
-        text(
-            "UPDATE wave w SET parcels = n.parcels FROM (SELECT o.id, count(s.id) AS parcels"
-            "  FROM wave o LEFT JOIN shipment s ON s.wave_id = o.id AND s.state <> 'cancelled'"
-            "  WHERE o.state = 'open' GROUP BY o.id) n"
-            " WHERE w.id = n.id AND w.parcels <> n.parcels"
-        )
-    )
-
-
 async def due_warehouses(session: AsyncSession) -> list[str]:
     """Return the warehouses with a wave that is due or was left half done."""
     connection = await session.connection()

@@ -41,6 +41,7 @@ from operations.fulfilment_needs import (
     read_groups,
 )
 from operations.open_waves import open_waves
+from operations.release_shortages import release_shortages
 
 GROUPS_A_PLAN: Final = 3_000
 GROUPS_A_COMMIT: Final = 500
@@ -51,11 +52,14 @@ _RETRY_SECONDS: Final = 5.0  # wall
 async def allocate_groups() -> AllocationReport:
     """Cover the orders of completed groups with stock and inbound, earliest completed first.
 
-    A group is covered wholly or not at all. Groups in warehouses on hold move when another one
-    can take them whole. What stays uncovered keeps its claims; when that is news, the SKU wakes
-    `replenish`. Running it again finds nothing left to do.
+    A group is covered wholly or not at all. Where more is reserved than lies there, the groups
+    completed last give way first and are planned anew. Groups in warehouses on hold move when
+    another one can take them whole. What stays uncovered keeps its claims; when that is news, the
+    SKU wakes `replenish`. Running it again finds nothing left to do.
     """
     tally = Tally()
+    async with transaction(long=True) as session:
+        released = await release_shortages(session)
     async with transaction(long=True) as session:
         waiting = await orders.uncovered(session)
         held = await groups_in_held_warehouses(session)
@@ -73,7 +77,7 @@ async def allocate_groups() -> AllocationReport:
         contended |= await _commit(facts, plan, tally=tally)
     async with transaction(long=True) as session:
         opened = await open_waves(session)
-    report = report_of(tally, waves_opened=opened.waves_opened)
+    report = report_of(tally, released=released, waves_opened=opened.waves_opened)
     async with transaction(long=True) as session:
         await _keep(session, report, group_ids=group_ids, first_seen=tally.first_seen)
         if contended:

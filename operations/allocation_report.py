@@ -60,6 +60,7 @@ class AllocationReport:
     groups_seen: int
     groups_covered: int
     groups_moved: int
+    orders_released: int  # their goods were not there any more
     orders_reserved: int
     orders_pegged: int
     orders_uncovered: int
@@ -166,7 +167,7 @@ def contended_line(placed: Sequence[Placed]) -> UncoveredLine:
     )
 
 
-def report_of(tally: Tally, *, waves_opened: int) -> AllocationReport:
+def report_of(tally: Tally, *, released: int, waves_opened: int) -> AllocationReport:
     """Return the report of a finished run."""
     rows: dict[tuple[str, str], list[Placed]] = {}
     for placed in tally.covered:
@@ -179,6 +180,7 @@ def report_of(tally: Tally, *, waves_opened: int) -> AllocationReport:
         groups_seen=tally.groups_seen,
         groups_covered=len(tally.covered),
         groups_moved=tally.moved,
+        orders_released=released,
         orders_reserved=tally.reserved,
         orders_pegged=tally.pegged,
         orders_uncovered=sum(line.orders for line in tally.uncovered),

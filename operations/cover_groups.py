@@ -12,7 +12,7 @@ from groups import orders
 from inventory import budgets, pegs, reservations
 from inventory.pegging import PegWant
 from inventory.reservations import Want
-from logistics import shipments
+from logistics import shipments, waves
 from logistics.network import Network
 from logistics.parcels import Item, pack
 from logistics.placing import Placed
@@ -74,9 +74,10 @@ async def cover_groups(
     inbound = [each.want.order_id for each in covered if not each.from_stock]
     await orders.mark_allocated(session, from_stock)
     await orders.mark_pegged(session, inbound)
-    await shipments.cancel_planned_of(
-        session, {each.want.order_id for each in covered} | set(leaving)
-    )
+    anew = {each.want.order_id for each in covered} | set(leaving)
+    if docks := await shipments.docks_of_planned(session, anew):
+        await waves.guard_docks(session, docks)
+        await shipments.cancel_planned_of(session, anew)
     planned = parcels_of(whole, network=network, now=now)
     await shipments.plan(session, planned)
     return Covered(

@@ -58,7 +58,6 @@ async def open_waves(session: AsyncSession) -> OpenReport:
     await shipments.put_back(
         session, [each.shipment_id for each in anew if wave_of[each.shipment_id] is not None]
     )
-    await waves.recount_open(session)
     docks = docks_of(network)
     oldest = min((dock.cut_off.last(now) for dock in docks.values()), default=now)
     departures = plan_departures(

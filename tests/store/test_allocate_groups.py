@@ -6,11 +6,12 @@ import time
 import pytest
 
 from groups import orders
-from inventory import reservations
+from inventory import ledger, reservations
+from inventory.tables import Bucket, MovementType
 from kit.db import transaction
 from kit.ids import new_id
 from logistics.network import preferred_warehouses
-from logistics.stranded import stranded
+from logistics.stranded import anchored, stranded
 from operations import allocation_choice
 from operations.allocate_groups import _read, allocate_groups
 from operations.cover_groups import cover_groups
@@ -27,7 +28,7 @@ from tests.store.fulfilment_world import (
     states,
     violations,
 )
-from tests.store.inventory_world import add_stock
+from tests.store.inventory_world import add_stock, movement
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -289,6 +290,8 @@ async def test_the_rest_of_a_group_joins_it_or_all_of_it_moves() -> None:
     await sql("UPDATE stock_level SET held = held + 1 WHERE warehouse = 'north'")
     waiting = await allocate_groups()
     assert [line.warehouse for line in waiting.uncovered] == ["north"]
+    async with transaction() as session:
+        assert await anchored(session) == {group.group_id: {"north"}}
 
     async with transaction() as session:
         await add_stock(session, "tea", 3, warehouse="south")
@@ -297,6 +300,48 @@ async def test_the_rest_of_a_group_joins_it_or_all_of_it_moves() -> None:
     assert moved.groups_moved == 1
     assert await reserved_in(group.orders) == ["south"] * 3
     assert {p.warehouse for p in await live_parcels(group.orders)} == {"south"}
+
+
+async def test_goods_that_break_after_allocation_are_taken_from_the_group_completed_last() -> None:
+    await add_network()
+    await add_goods(north=6, south=0)
+    early = await complete_group(NORTH, NORTH, NORTH, minutes_ago=9)
+    late = await complete_group(NORTH, NORTH, NORTH)
+    await allocate_groups()
+    async with transaction() as session:
+        await ledger.book(
+            session,
+            [
+                movement(units=-1, key="break", warehouse="north", kind=MovementType.HOLD),
+                movement(
+                    units=1,
+                    key="broken",
+                    warehouse="north",
+                    kind=MovementType.HOLD,
+                    bucket=Bucket.HELD,
+                ),
+            ],
+        )
+
+    report = await allocate_groups()
+
+    assert (report.orders_released, report.orders_uncovered) == (3, 3)
+    assert await reserved_in(early.orders) == ["north"] * 3
+    assert await reserved_in(late.orders) == [None] * 3
+    assert await live_parcels(late.orders) == []
+    (wave,) = await sql("SELECT parcels FROM wave")
+    assert wave.parcels == 3
+    assert ("orders.uncovered", "tea") in await topics()
+    async with transaction() as session:
+        assert await stranded(session) == {("tea", "north"): 1}
+    assert await violations() == []
+
+    async with transaction() as session:
+        await add_stock(session, "tea", 3, warehouse="south")
+    await allocate_groups()
+
+    assert await reserved_in(late.orders) == ["south"] * 3
+    assert await violations() == []
 
 
 async def test_a_full_dock_lets_the_later_groups_wait() -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from inventory import reservations
 from kit.db import transaction
 from logistics import labels, waves
 from operations.allocate_groups import allocate_groups
@@ -372,8 +373,8 @@ async def test_an_order_refunded_before_the_manifest_does_not_leave() -> None:
         await ship_waves()
         gone, *stay = group.orders
         await sql("UPDATE buyer_order SET state = 'refund_due' WHERE id = :id", id=gone)
-        await sql("UPDATE reservation SET state = 'dissolved' WHERE order_id = :id", id=gone)
-        await sql("UPDATE stock_level SET reserved = reserved - 1")
+        async with transaction() as session:
+            await reservations.free(session, [gone])
         await misbehave(world, "warehouses/north", {})
 
         report = await ship_waves()
