@@ -10,13 +10,17 @@ from typing import Final
 from optimizer.columns import Oracle, Prices
 from optimizer.components import couples
 from optimizer.evaluate import evaluate_procurement
-from optimizer.master import CLOSED, Pool, States, SupplierTerms, combine, relax
+from optimizer.master import Duals, Pool, States, SupplierTerms, combine, relax
 from optimizer.needs import ProductNeed, ProductPlan, assemble, plan_product, product_needs
 from optimizer.procurement import Answer, largest_spends, spend_levels
 from optimizer.schema import E4, ProcurementProblem
 from optimizer.solving import Deadline
+from optimizer.states import all_states, closed_suppliers, likeliest, settled, shares_of
 
 _ROUNDS: Final = 40
+_PRODUCTS_BETWEEN_LOOKS: Final = 64
+# Between the root and the leaves a node has to be judged, not solved.
+_ROUNDS_ON_THE_WAY: Final = 3
 # A float sum over thousands of products is trusted to this relative accuracy.
 _ACCURACY: Final = 1e-9
 _ONE_SHARE: Final = 1 - 1e-6
@@ -29,6 +33,15 @@ class _Node:
     bound: float
     number: int
     states: States = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cut:
+    """Prices once asked of the oracle: a bound for every node that closes at least `closed`."""
+
+    total: float
+    duals: Duals
+    closed: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,25 +73,30 @@ class LevelSearch:
         self.oracles = [Oracle(need) for need in needs]
         self.best: tuple[ProductPlan, ...] | None = None
         self.best_e4: float = math.inf
-        self.least_e4: float = -math.inf
         self._tried: set[frozenset[tuple[str, int]]] = set()
+        self._cuts: list[_Cut] = []
         self._numbers = itertools.count()
 
     def run(self) -> Answer:
         """Search until the gap is small enough or time is up."""
         if any(need.must and not need.offers for need in self.pool.needs):
             return Answer(units=None, bound_e4=math.inf, optimal=False, infeasible=True)
-        states = {name: _all_states(terms) for name, terms in self.pool.terms.items()}
-        if not self._seed(states):
+        states = {name: all_states(terms) for name, terms in self.pool.terms.items()}
+        if not self._seed():
             return Answer(units=None, bound_e4=math.inf, optimal=False, infeasible=True)
         leaves: list[float] = []
         waiting = [_Node(-math.inf, next(self._numbers), states)]
         while waiting and not self.deadline.passed:
             node = heapq.heappop(waiting)
-            self.least_e4 = min([node.bound, *leaves]) * E4
+            known = max(node.bound, self._known_bound(node.states, self._cuts))
+            if waiting and known > max(node.bound, waiting[0].bound):
+                # Prices asked meanwhile say more of it; another node may come first now.
+                heapq.heappush(waiting, _Node(known, node.number, node.states))
+                continue
+            node.bound = known
             if self._close_enough(node.bound * E4):
-                heapq.heappush(waiting, node)
-                break
+                leaves.append(node.bound)
+                continue
             priced = self._price(node)
             if priced is None or self._close_enough(priced.bound * E4):
                 leaves += [] if priced is None else [priced.bound]
@@ -87,7 +105,7 @@ class LevelSearch:
             children = self._branch(node.states, priced)
             leaves += [] if children else [priced.bound]
             for child in children:
-                bound = max(priced.bound, node.bound)
+                bound = max(priced.bound, self._known_bound(child, self._cuts))
                 heapq.heappush(waiting, _Node(bound, next(self._numbers), child))
         open_bounds = [node.bound for node in waiting] + leaves
         bound = min(open_bounds, default=math.inf) * E4
@@ -107,33 +125,49 @@ class LevelSearch:
             infeasible=math.isinf(bound_e4) and bound_e4 > 0,
         )
 
+    def _known_bound(self, states: States, cuts: Sequence[_Cut]) -> float:
+        """Return the best bound that prices asked elsewhere give for these states."""
+        closed = closed_suppliers(states)
+        lowers = (
+            cut.total + cut.duals.terms_bound(self.pool, states)
+            for cut in cuts
+            if cut.closed <= closed
+        )
+        return max((_careful(lower) for lower in lowers), default=-math.inf)
+
     def _close_enough(self, bound_e4: float) -> bool:
         if math.isinf(self.best_e4):
             return False
         return bound_e4 >= self.best_e4 - self.relative_gap * abs(self.best_e4)
 
-    def _seed(self, states: States) -> bool:
+    def _seed(self) -> bool:
         """Start with what each product would do alone, with rebates, and with one supplier."""
-        rebates = [
-            Prices(
-                weight={
-                    name: 1 - max((level.rebate_bp for level in terms.levels), default=0) / E4
-                    for name, terms in self.pool.terms.items()
-                }
-            )
-        ]
+        top = {
+            name: max((level.rebate_bp for level in terms.levels), default=0) / E4
+            for name, terms in self.pool.terms.items()
+        }
         suppliers = {row.offer.supplier for need in self.pool.needs for row in need.offers}
-        alone = [Prices(closed=frozenset(suppliers - {name})) for name in sorted(suppliers)]
-        reachable = self._add_columns(Prices())[0]
-        for prices in [*rebates, *alone]:
-            self._add_columns(prices)
-        self._guess(states)
+        reachable = self._ask({}, closed=frozenset())
+        self._guess()
+        self._ask(top, closed=frozenset())
+        for name in sorted(suppliers):
+            self._ask({}, closed=frozenset(suppliers - {name}))
         return reachable
 
-    def _guess(self, states: States) -> None:
+    def _ask(self, rebates: Mapping[str, float], *, closed: frozenset[str]) -> bool:
+        """Price all products as if spend earned these rebates; keep columns and bound."""
+        weight = {name: 1 - rebate for name, rebate in rebates.items()}
+        reachable, _, total = self._add_columns(Prices(weight=weight, closed=closed))
+        spend = {name: rebates.get(name, 0.0) for name in self.pool.terms}
+        charged = dict.fromkeys(self.pool.terms, 0.0)
+        duals = Duals(spend=spend, charged=charged, budget=0.0)
+        self._cuts.append(_Cut(total=total, duals=duals, closed=closed))
+        return reachable
+
+    def _guess(self) -> None:
         """Try the plan that ignores spend levels, closing suppliers that it leaves too small."""
         closed: set[str] = set()
-        for _ in range(len(states) + 1):
+        for _ in range(len(self.pool.terms) + 1):
             plans = self._plans(Prices(closed=frozenset(closed)))
             if plans is None:
                 return
@@ -162,13 +196,20 @@ class LevelSearch:
         return tuple(plans)
 
     def _add_columns(self, prices: Prices) -> tuple[bool, int, float]:
-        """Price all products; return whether each has a plan, how many are new, their sum."""
+        """Price all products; return whether each has a plan, how many are new, their sum.
+
+        When time runs out the sum is -inf: a part of it bounds nothing.
+        """
         total, new, reachable = 0.0, 0, True
         for product, oracle in enumerate(self.oracles):
+            if product % _PRODUCTS_BETWEEN_LOOKS == 0 and self.deadline.passed:
+                return reachable, new, -math.inf
             choice = oracle.choose(prices)
             total += choice.value
             if math.isinf(choice.value):
                 reachable = False
+                continue
+            if choice.units in self.pool.columns[product]:
                 continue
             plan = plan_product(oracle.need, choice.units)
             if plan is not None:
@@ -178,7 +219,8 @@ class LevelSearch:
     def _price(self, node: _Node) -> _Priced | None:
         """Generate columns until the node's bound stands; None when it holds no plan."""
         bound, shares = node.bound, {}
-        for _ in range(_ROUNDS):
+        solved = settled(node.states) or node.number == 0
+        for _ in range(_ROUNDS if solved else _ROUNDS_ON_THE_WAY):
             relaxed = relax(self.pool, node.states, deadline=self.deadline)
             if relaxed is None:
                 break
@@ -186,8 +228,8 @@ class LevelSearch:
             reachable, new, total = self._add_columns(relaxed.prices)
             if not reachable:
                 return None
-            lower = total + relaxed.terms_bound
-            bound = max(bound, lower - _ACCURACY * abs(lower))
+            self._cuts.append(_Cut(total=total, duals=relaxed.duals, closed=relaxed.prices.closed))
+            bound = max(bound, self._known_bound(node.states, self._cuts[-1:]))
             gap = relaxed.objective - bound
             if not new or (relaxed.satisfied and gap <= self.relative_gap / 4 * abs(bound)):
                 break
@@ -196,21 +238,25 @@ class LevelSearch:
         return _Priced(bound=bound, shares=shares)
 
     def _improve(self, states: States, priced: _Priced) -> None:
-        """Settle every supplier at its likeliest state that spend can reach, and combine there."""
-        likely = {
-            name: _likeliest(name, allowed, priced.shares) for name, allowed in states.items()
-        }
-        settled = self._settle(states, likely)
-        if settled is None or frozenset(settled.items()) in self._tried:
+        """Combine at these states, or at the likeliest within them that spend can reach."""
+        if settled(states):
+            self._combine(states)
             return
-        self._tried.add(frozenset(settled.items()))
-        fixed = {name: frozenset({state}) for name, state in settled.items()}
+        likely = {name: likeliest(name, allowed, priced.shares) for name, allowed in states.items()}
+        reachable = self._settle(states, likely)
+        if reachable is None or frozenset(reachable.items()) in self._tried:
+            return
+        self._tried.add(frozenset(reachable.items()))
+        fixed = {name: frozenset({state}) for name, state in reachable.items()}
         there = self._price(_Node(priced.bound, 0, fixed))
         if there is None or self._close_enough(there.bound * E4):
             return
+        self._combine(fixed)
+
+    def _combine(self, states: States) -> None:
         plans = combine(
             self.pool,
-            fixed,
+            states,
             deadline=self.deadline.part(0.3),
             relative_gap=self.relative_gap / 4,
         )
@@ -219,18 +265,18 @@ class LevelSearch:
 
     def _settle(self, states: States, wanted: Mapping[str, int]) -> dict[str, int] | None:
         """Move suppliers by a level until the known columns can reach every spend."""
-        settled = dict(wanted)
-        for _ in range(2 * len(settled) + 1):
-            fixed = {name: frozenset({state}) for name, state in settled.items()}
+        state_of = dict(wanted)
+        for _ in range(2 * len(state_of) + 1):
+            fixed = {name: frozenset({state}) for name, state in state_of.items()}
             relaxed = relax(self.pool, fixed, deadline=self.deadline)
             if relaxed is None:
                 return None
             if not relaxed.missed:
-                return settled if relaxed.satisfied else None
+                return state_of if relaxed.satisfied else None
             for name, yuan in relaxed.missed.items():
                 order = sorted(states[name])
-                at = order.index(settled[name]) - (1 if yuan > 0 else -1)
-                settled[name] = order[min(max(at, 0), len(order) - 1)]
+                at = order.index(state_of[name]) - (1 if yuan > 0 else -1)
+                state_of[name] = order[min(max(at, 0), len(order) - 1)]
         return None
 
     def _offer(self, plans: Sequence[ProductPlan]) -> None:
@@ -246,7 +292,7 @@ class LevelSearch:
         """Split at the supplier whose states the relaxation mixes most."""
         mixed: list[tuple[float, str]] = []
         for name, allowed in states.items():
-            shares = _shares(name, allowed, priced.shares)
+            shares = shares_of(name, allowed, priced.shares)
             if len(allowed) > 1 and max(shares.values()) < _ONE_SHARE:
                 mixed.append((max(shares.values()), name))
         if not mixed:
@@ -255,24 +301,8 @@ class LevelSearch:
         return [{**states, name: frozenset({state})} for state in sorted(states[name])]
 
 
-def _all_states(terms: SupplierTerms) -> frozenset[int]:
-    on = range(len(terms.levels))
-    free = not terms.fixed_order_cost and terms.levels and terms.levels[0].least == 0
-    return frozenset(on) if free else frozenset({CLOSED, *on})
-
-
-def _shares(
-    name: str, allowed: frozenset[int], shares: Mapping[tuple[str, int], float]
-) -> dict[int, float]:
-    found = {state: shares.get((name, state), 0.0) for state in allowed if state != CLOSED}
-    if CLOSED in allowed:
-        found[CLOSED] = 1 - sum(found.values())
-    return found
-
-
-def _likeliest(name: str, allowed: frozenset[int], shares: Mapping[tuple[str, int], float]) -> int:
-    found = _shares(name, allowed, shares)
-    return max(found, key=lambda state: (found[state], state))
+def _careful(bound: float) -> float:
+    return bound if math.isinf(bound) else bound - _ACCURACY * abs(bound)
 
 
 def _spends(needs: Sequence[ProductNeed], plans: Sequence[ProductPlan]) -> dict[str, int]:

@@ -55,11 +55,31 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Duals:
+    """Prices of the joining rows in cents: per cent of spend, per use of a supplier, of budget."""
+
+    spend: Mapping[str, float]
+    charged: Mapping[str, float]
+    budget: float
+
+    def terms_bound(self, pool: Pool, states: States) -> float:
+        """Return the least that suppliers and budget contribute in these states.
+
+        With the products' best plans at these prices it bounds every plan, whatever the prices.
+        """
+        bound = self.budget * (pool.budget or 0)
+        for supplier, terms in pool.terms.items():
+            entry, price = -self.charged[supplier], self.spend[supplier]
+            bound += _terms_bound(terms, states[supplier], price=price, entry=entry)
+        return bound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Relaxation:
     """The linear master's answer: prices for the oracle and how it mixes the states.
 
     `missed` is by supplier the yuan that spend lacks (or, negative, has too many) for its states;
-    `terms_bound` is what suppliers and budget contribute to the bound; `satisfied` is false while
+    `satisfied` is false while
     the known columns cannot meet every row.
     """
 
@@ -68,7 +88,7 @@ class Relaxation:
     missed: Mapping[str, float]
     prices: Prices
     shares: Mapping[tuple[str, int], float]
-    terms_bound: float
+    duals: Duals
 
 
 @dataclass(slots=True, kw_only=True)
@@ -120,10 +140,13 @@ def relax(pool: Pool, states: States, *, deadline: Deadline) -> Relaxation | Non
         entry=entry,
         closed=_closed(states),
     )
-    terms_bound = budget_price * (pool.budget or 0) + sum(
-        _terms_bound(pool.terms[supplier], states[supplier], price=price, entry=-charged)
-        for supplier, price in spend_prices.items()
-        for charged in [sum(cost for (_, name), cost in entry.items() if name == supplier)]
+    charged = dict.fromkeys(pool.terms, 0.0)
+    for (_, supplier), cost in entry.items():
+        charged[supplier] += cost
+    duals = Duals(
+        spend={supplier: spend_prices.get(supplier, 0.0) for supplier in pool.terms},
+        charged=charged,
+        budget=budget_price,
     )
     return Relaxation(
         objective=solution.objective,
@@ -142,7 +165,7 @@ def relax(pool: Pool, states: States, *, deadline: Deadline) -> Relaxation | Non
             for state in states[supplier]
             if state != CLOSED
         },
-        terms_bound=terms_bound,
+        duals=duals,
     )
 
 

@@ -39,9 +39,9 @@ class Packing:
         lanes = self.lanes
         at = self.place[lanes.start]
         gain = np.zeros(lanes.groups)
-        served = at != UNSERVED
-        here = self.whole[served, at[served]]
-        gain[served] = here - self.whole[served].min(axis=1)
+        here = self.whole[np.arange(lanes.groups), at]
+        known = (at != UNSERVED) & np.isfinite(here)
+        gain[known] = here[known] - self.whole[known].min(axis=1)
         order: list[int] = np.argsort(-gain, kind="stable").tolist()
         return order
 
