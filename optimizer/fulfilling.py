@@ -24,6 +24,7 @@ EVERYTHING: Final = frozenset({"parcels", "waves", "trucks"})
 _MOST_SUBSETS: Final = 6
 # HiGHS proves a bound to its own tolerances; costs are whole cents.
 _SOLVER_ACCURACY: Final = 1e-7
+_LESS_THAN_A_CENT: Final = 0.01
 # A nearly empty truck must not look so dear that nobody ever fills it.
 _DEAREST_RIDE: Final = 4.0
 
@@ -113,7 +114,12 @@ def _exact(lanes: Lanes, best: Ints | None, *, bound: float, deadline: Deadline)
     optimal = (
         found.outcome is Outcome.OPTIMAL
         and better is not None
-        and math.isclose(lanes.total(better), found.objective, rel_tol=_SOLVER_ACCURACY)
+        and math.isclose(
+            lanes.total(better),
+            found.objective,
+            rel_tol=_SOLVER_ACCURACY,
+            abs_tol=_LESS_THAN_A_CENT,
+        )
     )
     careful = found.bound - abs(found.bound) * _SOLVER_ACCURACY
     return Fulfilment(place=better, bound=max(bound, careful), optimal=optimal, infeasible=False)
