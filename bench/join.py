@@ -310,6 +310,7 @@ def run(*, seconds: float = 5.0, connections: int = 256) -> dict[str, Any]:
         "ratio_noop": round(joins.per_second / max(noop.per_second, 1), 3),
         "cpu_us_per_join_api": round(1e6 * joins.api_seconds / done),
         "cpu_us_per_join_postgres": round(1e6 * joins.postgres_seconds / done),
+        "cpu_us_per_noop": round(1e6 * noop.api_seconds / max(noop.outcome.accepted, 1)),
         "cpu_us_per_row_lock_join": round(
             1e6
             * (row_lock.api_seconds + row_lock.postgres_seconds)

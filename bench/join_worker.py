@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from api.app import create_app
 from api.groups import render
+from api.serve import spare_the_collector
 from bench.row_lock import RowLockAdmission
 from kit.settings import settings
 
@@ -61,6 +62,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--row-lock", action="store_true")
     asked = parser.parse_args()
+    spare_the_collector()
     uvicorn.run(
         build(row_lock=asked.row_lock),
         host="127.0.0.1",
