@@ -10,8 +10,9 @@ from starlette.responses import Response
 
 from api.bodies import BODY
 from kit.settings import settings
-from operations.capture_payment import WrongMoney, record_anomaly
+from operations.capture_payment import record_anomaly
 from operations.hear_payment import hear_payment
+from payments.anomalies import WrongMoney
 from payments.wechat import NotBelieved
 from payments.wechat_messages import NotUnderstood
 
@@ -44,11 +45,9 @@ async def hear(provider: str, request: Request) -> Response:
         log.warning("payment.notify_not_believed", reason=str(doubt))
         return Response(_NOT_BELIEVED, status_code=401, media_type="application/json")
     except NotUnderstood as strange:
+        # A repetition is signed anew, its body stays.
         await record_anomaly(
-            # A repetition is signed anew, its body stays.
-            hashlib.sha256(body).hexdigest(),
-            reason="not understood",
-            detail={"why": str(strange)},
+            hashlib.sha256(body).hexdigest(), WrongMoney("not understood", why=str(strange))
         )
     except WrongMoney as wrong:
         log.warning("payment.wrong_money", reason=wrong.reason)

@@ -20,7 +20,7 @@ from kit.ids import new_id
 # What a move writes besides the state.
 _ALSO: Final[Mapping[OrderEvent, str]] = {
     OrderEvent.RELEASE: ", claim_units = 0, closed_reason = CAST(:reason AS text)",
-    OrderEvent.CONFIRM: ", confirmed_at = coalesce(CAST(:at AS timestamptz), kit_now())",
+    OrderEvent.CONFIRM: ", confirmed_at = kit_now()",
     OrderEvent.ALLOCATE: ", claim_units = 0",
     OrderEvent.SHIP: ", shipped_at = coalesce(CAST(:at AS timestamptz), kit_now())",
     OrderEvent.DELIVER: ", delivered_at = coalesce(CAST(:at AS timestamptz), kit_now())",
@@ -33,7 +33,7 @@ WITH seen AS (
     FROM buyer_order o
     JOIN unnest(CAST(:orders AS uuid[]), CAST(:journal AS uuid[])) AS w (order_id, journal_id)
         ON w.order_id = o.id
-    WHERE o.state = ANY(CAST(:states AS text[])) ORDER BY o.id FOR UPDATE OF o
+    WHERE o.state = ANY(CAST(:states AS text[])) ORDER BY o.id FOR NO KEY UPDATE OF o
 ), moved AS (
     UPDATE buyer_order o SET state = CAST(:target AS text) /* also */
     FROM seen s WHERE o.id = s.id
@@ -43,6 +43,22 @@ WITH seen AS (
     SELECT journal_id, id, group_id, CAST(:kind AS text), CAST(:detail AS jsonb) FROM moved
 )
 SELECT id, group_id, user_id, sku, units, was, claim FROM moved ORDER BY id
+"""
+
+# Without knowing the ids: the members of whole groups.
+_CONFIRM: Final = """
+WITH seen AS (
+    SELECT id, group_id FROM buyer_order
+    WHERE group_id = ANY(CAST(:groups AS uuid[])) AND state = 'paid' ORDER BY id FOR NO KEY UPDATE
+), numbered AS (
+    SELECT id, group_id, row_number() OVER (ORDER BY id) AS place FROM seen
+), told AS (
+    INSERT INTO order_journal (id, order_id, group_id, kind)
+    SELECT j.id, n.id, n.group_id, 'confirm' FROM numbered n
+    JOIN unnest(CAST(:journal AS uuid[])) WITH ORDINALITY AS j (id, place) USING (place)
+)
+UPDATE buyer_order o SET state = 'confirmed', confirmed_at = kit_now()
+FROM seen WHERE o.id = seen.id
 """
 
 
@@ -118,9 +134,18 @@ async def release(session: AsyncSession, order_ids: Sequence[UUID], reason: str)
     return await move(session, order_ids, OrderEvent.RELEASE, reason=reason)
 
 
-async def confirm(session: AsyncSession, order_ids: Sequence[UUID]) -> list[Moved]:
-    """Confirm the paid orders of groups that succeeded."""
-    return await move(session, order_ids, OrderEvent.CONFIRM)
+async def confirm_members(session: AsyncSession, group_ids: Sequence[UUID], *, members: int) -> int:
+    """Confirm every paid order of groups that succeeded; return how many.
+
+    Args:
+        members: paid seats of all the groups together.
+    """
+    connection = await session.connection()
+    confirmed = await connection.execute(
+        text(_CONFIRM),
+        {"groups": list(group_ids), "journal": [new_id() for _ in range(members)]},
+    )
+    return confirmed.rowcount
 
 
 async def owe_refund(session: AsyncSession, order_ids: Sequence[UUID], reason: str) -> list[Moved]:

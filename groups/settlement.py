@@ -4,7 +4,7 @@ Whoever calls `fail` or lets paid or held seats go holds the budgets of the SKUs
 groups (`lock`), as the order of locks says.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from groups import lifecycle, orders
-from groups.lifecycle import GroupView, Member
+from groups.lifecycle import GroupView
 from groups.orders import Moved
 from groups.states import GroupState, LatePayment, Mode, OrderState
 from inventory import budgets
@@ -96,90 +96,6 @@ async def give_back(session: AsyncSession, moved: Sequence[Moved]) -> None:
     )
 
 
-async def leave(
-    session: AsyncSession, moved: Sequence[Moved], groups: Mapping[UUID, LockedGroup]
-) -> None:
-    """Count members out of running groups, hand their leaders' places over, end empty groups.
-
-    Args:
-        moved: orders that were reserved or paid and are not any more.
-        groups: their groups, locked.
-    """
-    held: Counter[UUID] = Counter()
-    paid: Counter[UUID] = Counter()
-    for order in moved:
-        (held if order.was is OrderState.RESERVED else paid)[order.group_id] += 1
-    touched = sorted({order.group_id for order in moved})
-    if not touched:
-        return
-    connection = await session.connection()
-    rest: defaultdict[UUID, list[Member]] = defaultdict(list)
-    for row in await connection.execute(
-        text(
-            "SELECT group_id, user_id, state FROM buyer_order"
-            " WHERE group_id = ANY(CAST(:ids AS uuid[])) AND state IN ('reserved','paid')"
-            " ORDER BY group_id, state = 'reserved', paid_at, id"
-        ),
-        {"ids": touched},
-    ):
-        rest[row.group_id].append(Member(user_id=row.user_id, state=OrderState(row.state)))
-    after = {
-        group_id: lifecycle.depart(
-            groups[group_id].view.state, leader_id=groups[group_id].leader_id, rest=rest[group_id]
-        )
-        for group_id in touched
-    }
-    await connection.execute(
-        text(
-            "UPDATE buying_group g SET state = a.state, leader_id = a.leader_id,"
-            " held_seats = g.held_seats - a.held, paid_seats = g.paid_seats - a.paid,"
-            " progress = g.progress + 1,"
-            " closed_at = CASE WHEN a.cancelled THEN kit_now() ELSE g.closed_at END,"
-            " due_at = CASE WHEN a.cancelled THEN NULL ELSE g.due_at END"
-            " FROM unnest(CAST(:ids AS uuid[]), CAST(:states AS text[]), CAST(:leaders AS uuid[]),"
-            "  CAST(:held AS integer[]), CAST(:paid AS integer[]), CAST(:cancelled AS boolean[]))"
-            "  AS a (id, state, leader_id, held, paid, cancelled) WHERE g.id = a.id"
-        ),
-        {
-            "ids": touched,
-            "states": [after[group_id].state.value for group_id in touched],
-            "leaders": [after[group_id].leader_id for group_id in touched],
-            "held": [held[group_id] for group_id in touched],
-            "paid": [paid[group_id] for group_id in touched],
-            "cancelled": [after[group_id].cancelled for group_id in touched],
-        },
-    )
-    opened = [group_id for group_id in touched if after[group_id].opened]
-    if opened:
-        await _start_windows(session, opened)
-    await outbox.emit(
-        session,
-        [
-            *(_fact("group.opened", groups[group_id]) for group_id in opened),
-            *(
-                _fact("group.cancelled", groups[group_id])
-                for group_id in touched
-                if after[group_id].cancelled
-            ),
-        ],
-    )
-
-
-async def _start_windows(session: AsyncSession, group_ids: Sequence[UUID]) -> None:
-    """Let the windows of groups that open by a hand-over begin now."""
-    connection = await session.connection()
-    await connection.execute(
-        text(
-            "UPDATE buying_group g SET deadline_at = w.until, due_at = w.until FROM ("
-            " SELECT i.id, kit_now() + v.window_seconds * interval '1 second' AS until"
-            " FROM buying_group i JOIN campaign_version v"
-            " ON v.campaign_id = i.campaign_id AND v.version = i.version"
-            " WHERE i.id = ANY(CAST(:ids AS uuid[]))) w WHERE g.id = w.id"
-        ),
-        {"ids": list(group_ids)},
-    )
-
-
 async def finish(session: AsyncSession, groups: Sequence[LockedGroup]) -> None:
     """Finish groups whose last paid seat has just flipped them: confirm, price, tell.
 
@@ -188,41 +104,17 @@ async def finish(session: AsyncSession, groups: Sequence[LockedGroup]) -> None:
     Args:
         groups: with the counts they succeeded with in `view`.
     """
-    connection = await session.connection()
-    ids = [group.id for group in groups]
-    members = (
-        await connection.execute(
-            text(
-                "SELECT o.id, o.group_id, o.quantity, o.amount_fen, l.id AS line_id"
-                " FROM buyer_order o LEFT JOIN payment_line l"
-                " ON l.order_id = o.id AND l.state = 'captured'"
-                " WHERE o.group_id = ANY(CAST(:ids AS uuid[])) AND o.state = 'paid' ORDER BY o.id"
-            ),
-            {"ids": ids},
-        )
-    ).all()
-    await orders.confirm(session, [row.id for row in members])
-    prices = await _price(session, groups)
-    owed = [
-        Owed(line_id=row.line_id, kind=RefundKind.DIFFERENCE, amount_fen=difference)
-        for row in members
-        if row.line_id is not None
-        and row.group_id in prices
-        and (
-            difference := lifecycle.difference_fen(
-                paid_fen=row.amount_fen,
-                final_price_fen=prices[row.group_id],
-                quantity=row.quantity,
-            )
-        )
-    ]
-    await refunds.queue(
-        session, owed, reason=TIER_DIFFERENCE, occurred_at=max(group.now for group in groups)
+    await orders.confirm_members(
+        session,
+        [group.id for group in groups],
+        members=sum(group.view.paid_seats for group in groups),
     )
+    prices = await _price(session, groups)
+    await _owe_differences(session, prices, now=max(group.now for group in groups))
     await outbox.emit(
         session,
         [
-            _fact(
+            fact(
                 "group.succeeded",
                 group,
                 paid_seats=group.view.paid_seats,
@@ -326,12 +218,41 @@ async def end(
         session,
         [
             *(_released(order) for order in released),
-            *(_fact("group.failed", group, paid_seats=group.view.paid_seats) for group in failed),
-            *(_fact("group.cancelled", group) for group in cancelled),
+            *(fact("group.failed", group, paid_seats=group.view.paid_seats) for group in failed),
+            *(fact("group.cancelled", group) for group in cancelled),
         ],
     )
     if succeeded:
         await finish(session, succeeded)
+
+
+async def _owe_differences(
+    session: AsyncSession, prices: Mapping[UUID, int], *, now: datetime
+) -> None:
+    """Queue what members of tiered groups paid above the final price."""
+    if not prices:
+        return
+    connection = await session.connection()
+    members = await connection.execute(
+        text(
+            "SELECT o.group_id, o.quantity, o.amount_fen, l.id AS line_id FROM buyer_order o"
+            " JOIN payment_line l ON l.order_id = o.id AND l.state = 'captured'"
+            " WHERE o.group_id = ANY(CAST(:ids AS uuid[])) AND o.state = 'confirmed' ORDER BY o.id"
+        ),
+        {"ids": list(prices)},
+    )
+    owed = [
+        Owed(line_id=row.line_id, kind=RefundKind.DIFFERENCE, amount_fen=difference)
+        for row in members
+        if (
+            difference := lifecycle.difference_fen(
+                paid_fen=row.amount_fen,
+                final_price_fen=prices[row.group_id],
+                quantity=row.quantity,
+            )
+        )
+    ]
+    await refunds.queue(session, owed, reason=TIER_DIFFERENCE, occurred_at=now)
 
 
 def _released(order: Moved) -> outbox.Fact:
@@ -347,7 +268,8 @@ async def tell_released(session: AsyncSession, moved: Sequence[Moved]) -> None:
     await outbox.emit(session, [_released(order) for order in moved])
 
 
-def _fact(topic: str, group: LockedGroup, **more: Any) -> outbox.Fact:
+def fact(topic: str, group: LockedGroup, **more: Any) -> outbox.Fact:
+    """Return a fact about a group, ordered among the group's."""
     return outbox.Fact(
         topic=topic,
         key=str(group.id),

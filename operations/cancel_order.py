@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from groups import lifecycle, orders, settlement
+from groups import departures, lifecycle, orders, settlement
 from groups.orders import Moved
 from groups.settlement import LockedGroup
 from groups.states import OrderState
@@ -146,7 +146,7 @@ async def _release(
     # The provider shall not take money for it any more.
     await attempts.hurry(session, order_ids)
     await settlement.tell_released(session, released)
-    await settlement.leave(session, released, groups)
+    await departures.leave(session, released, groups)
 
 
 async def _refund(
@@ -167,7 +167,7 @@ async def _refund(
     await pegs.free(session, ids)
     await _refuse_under_way(session, ids)
     running = [order for order in moved if groups[order.group_id].view.state in lifecycle.RUNNING]
-    await settlement.leave(session, running, groups)
+    await departures.leave(session, running, groups)
     return moved
 
 

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from groups.lifecycle import Counted, GroupView, Landing
+from groups.lifecycle import GroupView, Landing
 from groups.settlement import LockedGroup
 from groups.states import GroupState, LatePayment, Mode, OrderState
 from kit.ids import new_id
@@ -51,6 +51,24 @@ class HeardLetter:
     occurred_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landed:
+    """A line and where its money belongs; the count is its group's just after."""
+
+    row: CapturedLine
+    landing: Landing
+    paid_seats: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedGroup:
+    """A group after the seats of a batch were counted in it."""
+
+    group: LockedGroup
+    opened: bool
+    succeeded: bool
+
+
 # The locks of a row are taken in the order of the OF list.
 _LOCK: Final = """
 SELECT l.id AS line_id, l.payment_id, l.order_id, l.amount_fen, l.state AS line_state,
@@ -77,9 +95,10 @@ WITH line AS (
 ), heard AS (
     INSERT INTO inbox_message
         (id, source, external_id, kind, body, occurred_at, state, settled_at)
-    SELECT CAST(:letter AS uuid), CAST(:source AS text), CAST(:external_id AS text),
-        CAST(:kind AS text), CAST(:body AS jsonb), CAST(:told_at AS timestamptz), 'applied', now()
-    WHERE CAST(:external_id AS text) IS NOT NULL
+    SELECT id, source, external_id, kind, body::jsonb, told_at, 'applied', now()
+    FROM unnest(CAST(:letter_ids AS uuid[]), CAST(:sources AS text[]),
+        CAST(:external_ids AS text[]), CAST(:kinds AS text[]), CAST(:letters AS text[]),
+        CAST(:told AS timestamptz[])) AS h (id, source, external_id, kind, body, told_at)
     ON CONFLICT (source, external_id) DO NOTHING
 ), posted AS (
     INSERT INTO ledger_transaction (id, kind, reference, occurred_at)
@@ -241,32 +260,32 @@ async def seat_elsewhere(session: AsyncSession, row: CapturedLine) -> bool:
 async def write(
     session: AsyncSession,
     *,
-    rows: Sequence[CapturedLine],
-    landings: Mapping[UUID, Landing],
+    landed: Sequence[Landed],
     seen: Mapping[UUID, LockedGroup],
-    groups: Mapping[UUID, LockedGroup],
-    counted: Mapping[UUID, Counted],
-    heard: HeardLetter | None,
+    groups: Mapping[UUID, CountedGroup],
+    letters: Sequence[HeardLetter],
 ) -> tuple[int, int]:
-    """Write a capture; return how many orders and groups moved.
+    """Write captures; return how many orders and groups moved.
 
     Args:
-        seen: the groups before.
+        seen: the groups as they were locked.
         groups: those that a seat was counted in, after.
     """
-    facts = _facts(rows, landings=landings, groups=groups, counted=counted)
+    facts = _facts(landed, groups)
+    rows = [one.row for one in landed]
     ids = list(groups)
+    after = [groups[group_id] for group_id in ids]
     given: dict[str, Any] = {
         "lines": [row.line_id for row in rows],
         "orders": [row.order_id for row in rows],
         "groups": [row.group.id for row in rows],
         "transactions": [row.transaction_id for row in rows],
-        "landings": [landings[row.line_id].value for row in rows],
+        "landings": [one.landing.value for one in landed],
         "times": [row.paid_at for row in rows],
         "amounts": [row.amount_fen for row in rows],
         "claims": [
-            row.units if landings[row.line_id] is Landing.REOPEN else row.claim_units
-            for row in rows
+            one.row.units if one.landing is Landing.REOPEN else one.row.claim_units
+            for one in landed
         ],
         "postings": [new_id() for _ in rows],
         "debits": [new_id() for _ in rows],
@@ -275,18 +294,18 @@ async def write(
         "payments": list({row.payment_id for row in rows}),
         "counted": ids,
         "seen": [seen[group_id].view.state.value for group_id in ids],
-        "states": [counted[group_id].state.value for group_id in ids],
-        "held": [counted[group_id].held_seats for group_id in ids],
-        "paid": [counted[group_id].paid_seats for group_id in ids],
-        "leaders": [groups[group_id].leader_id for group_id in ids],
-        "opened": [counted[group_id].opened for group_id in ids],
-        "succeeded": [counted[group_id].succeeded for group_id in ids],
-        "letter": new_id(),
-        "source": heard and heard.source,
-        "external_id": heard and heard.external_id,
-        "kind": heard and heard.kind,
-        "body": heard and heard.body,
-        "told_at": heard and heard.occurred_at,
+        "states": [one.group.view.state.value for one in after],
+        "held": [one.group.view.held_seats for one in after],
+        "paid": [one.group.view.paid_seats for one in after],
+        "leaders": [one.group.leader_id for one in after],
+        "opened": [one.opened for one in after],
+        "succeeded": [one.succeeded for one in after],
+        "letter_ids": [new_id() for _ in letters],
+        "sources": [letter.source for letter in letters],
+        "external_ids": [letter.external_id for letter in letters],
+        "kinds": [letter.kind for letter in letters],
+        "letters": [letter.body for letter in letters],
+        "told": [letter.occurred_at for letter in letters],
         "fact_ids": [new_id() for _ in facts],
         "topics": [topic for topic, _, _ in facts],
         "keys": [key for _, key, _ in facts],
@@ -298,56 +317,29 @@ async def write(
 
 
 def _facts(
-    rows: Sequence[CapturedLine],
-    *,
-    landings: Mapping[UUID, Landing],
-    groups: Mapping[UUID, LockedGroup],
-    counted: Mapping[UUID, Counted],
+    landed: Sequence[Landed], groups: Mapping[UUID, CountedGroup]
 ) -> list[tuple[str, str, str]]:
     """Return (topic, key, JSON body) of what is to be told."""
     facts = []
-    for row in rows:
-        if landings[row.line_id] is Landing.ORPHAN:
+    for one in landed:
+        if one.landing is Landing.ORPHAN:
             continue
-        group_id = row.group.id
-        body = {
-            "order_id": str(row.order_id),
-            "group_id": str(group_id),
-            "sku": row.group.sku,
-            "amount_fen": row.amount_fen,
-            "paid_seats": counted[group_id].paid_seats,
-            "capacity": row.group.view.capacity,
+        group = one.row.group
+        paid = {
+            "order_id": str(one.row.order_id),
+            "group_id": str(group.id),
+            "sku": group.sku,
+            "amount_fen": one.row.amount_fen,
+            "paid_seats": one.paid_seats,
+            "capacity": group.view.capacity,
         }
-        facts.append(("order.paid", str(group_id), json.dumps(body)))
-    for group_id, after in counted.items():
+        facts.append(("order.paid", str(group.id), json.dumps(paid)))
+    for group_id, after in groups.items():
         if after.opened:
-            body = {
+            opened = {
                 "group_id": str(group_id),
-                "campaign_id": str(groups[group_id].campaign_id),
-                "sku": groups[group_id].sku,
+                "campaign_id": str(after.group.campaign_id),
+                "sku": after.group.sku,
             }
-            facts.append(("group.opened", str(group_id), json.dumps(body)))
+            facts.append(("group.opened", str(group_id), json.dumps(opened)))
     return facts
-
-
-async def keep_anomaly(
-    session: AsyncSession, *, provider: str, external_id: str, reason: str, detail: str
-) -> None:
-    """Keep a notify that was not applied, once per message and reason."""
-    connection = await session.connection()
-    await connection.execute(
-        text(
-            "INSERT INTO payment_anomaly (id, provider, external_id, reason, detail)"
-            " SELECT CAST(:id AS uuid), CAST(:provider AS text), CAST(:external_id AS text),"
-            " CAST(:reason AS text), CAST(:detail AS jsonb)"
-            " WHERE NOT EXISTS (SELECT FROM payment_anomaly WHERE provider = :provider"
-            " AND external_id = :external_id AND reason = :reason)"
-        ),
-        {
-            "id": new_id(),
-            "provider": provider,
-            "external_id": external_id,
-            "reason": reason,
-            "detail": detail,
-        },
-    )

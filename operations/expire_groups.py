@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from groups import lifecycle, orders, settlement
+from groups import departures, lifecycle, orders, settlement
 from groups.lifecycle import Verdict
 from groups.settlement import LockedGroup
 from groups.states import GroupEvent, GroupState, advance_group
@@ -82,7 +82,7 @@ async def _release_expired(limit: int) -> int:
         )
         await settlement.give_back(session, released)
         await settlement.tell_released(session, released)
-        await settlement.leave(session, released, groups)
+        await departures.leave(session, released, groups)
         return len(due)
 
 

@@ -11,8 +11,9 @@ from sqlalchemy import text
 
 from kit.db import transaction
 from kit.errors import CaravanError
-from operations.capture_payment import WrongMoney, capture
+from operations.capture_payment import capture
 from payments import attempts
+from payments.anomalies import WrongMoney
 from payments.attempts import Attempt
 from payments.news import Standing
 from payments.provider import provider

@@ -21,8 +21,9 @@ from kit import clock, inbox, outbox
 from kit.db import repeat_on_deadlock, transaction
 from kit.errors import CaravanError
 from kit.settings import settings
-from operations.capture_payment import Heard, WrongMoney, record_anomaly
+from operations.capture_payment import Heard, record_anomaly
 from payments import refunds
+from payments.anomalies import WrongMoney
 from payments.news import RefundNews, RefundOutcome
 from payments.provider import provider
 from payments.refunds import Claimed, Postponed, Settled
@@ -197,7 +198,7 @@ async def hear_refund(news: RefundNews, heard: Heard) -> None:
     try:
         await repeat_on_deadlock(lambda: _hear_refund(news, heard))
     except WrongMoney as wrong:
-        await record_anomaly(heard.external_id, reason=wrong.reason, detail=wrong.detail)
+        await record_anomaly(heard.external_id, wrong)
         raise
 
 

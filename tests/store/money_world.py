@@ -77,7 +77,8 @@ async def on_sale(
     session.add(Product(sku=sku, name=f"{sku} for all", weight_grams=500, volume_cm3=800))
     await session.flush()
     session.add(SeatBudget(sku=sku, budget_units=budget_units))
-    campaign = Campaign(code=f"c-{sku}", sku=sku)
+    now = await business_now(session)
+    campaign = Campaign(code=f"c-{sku}", sku=sku, created_at=now)
     session.add(campaign)
     await session.flush()
     session.add(
@@ -97,6 +98,7 @@ async def on_sale(
             late_payment_policy=late_payment,
             warehouse_policy=WarehousePolicy.WHOLE,
             ship_within_seconds=WINDOW_SECONDS,
+            created_at=now,
         )
     )
     await session.flush()
@@ -144,14 +146,14 @@ async def sit_down(
     ttl_seconds: int = TTL_SECONDS,
 ) -> Order:
     """Hold a seat in a group, with its claim."""
+    now = await business_now(session)
     if user_id is None:
-        user = User(openid=f"user-{new_id().hex}")
+        user = User(openid=f"user-{new_id().hex}", created_at=now)
         session.add(user)
         await session.flush()
         user_id = user.id
     group = await session.get(Group, group_id, with_for_update=True)
     assert group is not None
-    now = await business_now(session)
     order = Order(
         group_id=group.id,
         campaign_id=group.campaign_id,
@@ -166,6 +168,7 @@ async def sit_down(
         city="310100",
         address={},
         reserved_until=now + timedelta(seconds=ttl_seconds),
+        created_at=now,
     )
     session.add(order)
     if group.held_seats + group.paid_seats == 0:

@@ -2,15 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from groups.states import GroupState, LatePayment, Mode, OrderState
 from kit.db import transaction
 from kit.ids import new_id
-from operations.capture_payment import Captured, Heard, WrongMoney, capture
+from operations.capture_books import Captured
+from operations.capture_payment import Heard, capture
 from operations.expire_groups import release_expired
+from payments.anomalies import WrongMoney
+from payments.attempts import Attempt
 from payments.provider import close_provider, use_provider
 from payments.wechat_client import WechatPay
 from tests.store import money_world
@@ -131,7 +137,7 @@ async def test_ten_different_notifies_and_a_poll_of_one_payment_have_one_effect(
     ],
 )
 async def test_wrong_money_is_recorded_and_changes_nothing(
-    wrong: dict[str, object], reason: str
+    wrong: dict[str, Any], reason: str
 ) -> None:
     bought = await group_of(await shop(), 1)
 
@@ -149,24 +155,10 @@ async def test_wrong_money_is_recorded_and_changes_nothing(
 async def test_money_for_an_unknown_order_or_twice_for_one_is_recorded() -> None:
     bought = await group_of(await shop(), 2)
     await capture(money_for(bought.attempts[0]))
-    stranger = money_for(bought.attempts[1])
-    stranger = type(stranger)(
-        merchant_id=stranger.merchant_id,
-        app_id=stranger.app_id,
-        lines=tuple(type(one)(**_fields(one) | {"line_id": new_id()}) for one in stranger.lines),
-    )
-    taken = money_for(bought.attempts[1])
-    taken = type(taken)(
-        merchant_id=taken.merchant_id,
-        app_id=taken.app_id,
-        lines=tuple(
-            type(one)(
-                **_fields(one)
-                | {"transaction_id": money_for(bought.attempts[0]).lines[0].transaction_id}
-            )
-            for one in taken.lines
-        ),
-    )
+    first, second = (money_for(attempt) for attempt in bought.attempts)
+    stranger = replace(second, lines=(replace(second.lines[0], line_id=new_id()),))
+    used = first.lines[0].transaction_id
+    taken = replace(second, lines=(replace(second.lines[0], transaction_id=used),))
 
     with pytest.raises(WrongMoney, match="unknown order"):
         await capture(stranger)
@@ -177,11 +169,6 @@ async def test_money_for_an_unknown_order_or_twice_for_one_is_recorded() -> None
 
     assert await count_of("SELECT count(*) FROM payment_anomaly") == 3
     assert await broken() == []
-
-
-def _fields(line: object) -> dict[str, object]:
-    names = ("line_id", "transaction_id", "amount_fen", "currency", "paid_at")
-    return {name: getattr(line, name) for name in names}
 
 
 async def test_one_payment_pays_seats_in_several_groups() -> None:
@@ -320,7 +307,7 @@ async def test_eight_payers_on_three_seats_flip_the_group_once_in_a_hundred_roun
     assert await broken() == []
 
 
-async def _released_seats(group_id: UUID, count: int) -> list[money_world.Attempt]:
+async def _released_seats(group_id: UUID, count: int) -> list[Attempt]:
     made = []
     async with transaction() as session:
         connection = await session.connection()
@@ -328,7 +315,7 @@ async def _released_seats(group_id: UUID, count: int) -> list[money_world.Attemp
         orders = [await sit_down(session, group_id) for _ in range(count)]
         made = [await try_to_pay(session, order) for order in orders]
         await connection.execute(
-            money_world.text(
+            text(
                 "WITH r AS (UPDATE buyer_order SET state = 'released', claim_units = 0"
                 " WHERE id = ANY(CAST(:ids AS uuid[])) RETURNING id, group_id), j AS ("
                 " INSERT INTO order_journal (id, order_id, group_id, kind)"

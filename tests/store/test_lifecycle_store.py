@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from groups import orders
 from groups.states import GroupState, Mode, OrderState
 from inventory import reservations
 from inventory.reservations import Want
+from kit.clock import business_now
 from kit.db import transaction
 from kit.ids import new_id
 from logistics.tables import Carrier, Shipment, ShipmentOrder, ShipmentState, Warehouse
@@ -211,7 +213,7 @@ async def test_a_thousand_groups_that_end_together_queue_every_refund_once() -> 
     async with transaction(long=True) as session:
         connection = await session.connection()
         await connection.execute(
-            money_world.text(
+            text(
                 "WITH u AS (INSERT INTO buyer (id, openid) SELECT gen_random_uuid(), 'u' || n"
                 "  FROM generate_series(1, 1000) n RETURNING id),"
                 " g AS (INSERT INTO buying_group (id, campaign_id, version, sku, mode, state,"
@@ -357,6 +359,7 @@ async def _ship(order_id: UUID, group_id: UUID, *, state: ShipmentState) -> None
             city="31",
             weight_grams=500,
             state=state,
+            created_at=await business_now(session),
         )
         session.add(parcel)
         await session.flush()

@@ -4,12 +4,8 @@ import asyncio
 import base64
 import os
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import httpx
 import msgspec
@@ -19,25 +15,19 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from api.app import create_app
-from groups.tables import Order
-from kit.clock import business_now
 from kit.db import transaction
 from kit.ids import new_id
-from operations.expire_groups import release_expired, settle_due
+from operations.expire_groups import release_expired
 from operations.poll_payments import poll_payments
 from operations.send_refunds import send_refunds
-from operations.start_payment import NoSuchOrder, NotPayable, Started, WrongOrders, start_payment
+from operations.start_payment import NoSuchOrder, NotPayable, WrongOrders, start_payment
 from payments.provider import close_provider, use_provider
 from payments.wechat_client import ProviderDown, ProviderRefused, WechatPay
-from sandbox.config import SandboxConfig
 from sandbox.keys import generate_keys
-from sandbox.serve import running, serving
 from tests.store import money_world
 from tests.store.groups_world import add_token, bearer
 from tests.store.money_world import (
     TTL_SECONDS,
-    WINDOW_SECONDS,
     add_group,
     broken,
     count_of,
@@ -48,100 +38,9 @@ from tests.store.money_world import (
     rows_of,
     sit_down,
 )
+from tests.store.provider_world import NOTIFY, Member, all_pay, members, world
 
 pytestmark = pytest.mark.usefixtures("store")
-NOTIFY = "/v1/webhooks/payments/sandbox"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """The sandbox and our API, and a client for both."""
-
-    client: httpx.AsyncClient
-    sandbox_url: str
-    api_url: str
-
-    async def sandbox(self, method: str, path: str, content: Any = None) -> Any:
-        body = None if content is None else msgspec.json.encode(content)
-        answer = await self.client.request(
-            method, f"{self.sandbox_url}/sandbox{path}", content=body
-        )
-        assert answer.is_success, answer.text
-        return answer.json()
-
-    async def phone(self, started: Started, openid: str) -> httpx.Response:
-        """Let a user pay what the mini-program shows."""
-        prepay_id = started.pay_params["package"].removeprefix("prepay_id=")
-        return await self.client.post(
-            f"{self.sandbox_url}/sandbox/pay/{prepay_id}",
-            content=msgspec.json.encode({"openid": openid}),
-        )
-
-    async def told(self) -> None:
-        """Wait until every notify was answered or given up."""
-        async with asyncio.timeout(15):
-            while (await self.sandbox("GET", "/clock"))["backlog"]:
-                pass
-
-    async def pass_time(self, seconds: float) -> None:
-        """Move our business time and the provider's to the same instant."""
-        await pass_time(seconds)
-        async with transaction() as session:
-            now = await business_now(session)
-        await self.sandbox("POST", "/clock", {"to": now.isoformat()})
-
-
-@asynccontextmanager
-async def world(**behaviour: Any) -> AsyncIterator[World]:
-    async with transaction() as session:
-        now = await business_now(session)
-    provider = money_world.keys().provider().model_dump()
-    async with serving(create_app()) as api_url:
-        config = SandboxConfig.model_validate(
-            {
-                "caravan_url": api_url,
-                "start": now,
-                "payments": provider | {"behaviour": behaviour, "retry_scale": 0.0005},
-            }
-        )
-        async with running(config) as url, httpx.AsyncClient(timeout=10, trust_env=False) as client:
-            use_provider(
-                WechatPay(money_world.pay_keys(), url=f"{url}/pay", notify_url=f"{api_url}{NOTIFY}")
-            )
-            try:
-                yield World(client=client, sandbox_url=url, api_url=api_url)
-            finally:
-                await close_provider()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
-    """A buyer with a seat."""
-
-    order: Order
-    openid: str
-
-    async def start(self) -> Started:
-        return await start_payment(user_id=self.order.user_id, order_ids=[self.order.id])
-
-
-async def members(count: int, **terms: Any) -> tuple[UUID, list[Member]]:
-    """Put a product on sale and seat members in one group."""
-    async with transaction() as session:
-        shop = await on_sale(session, **terms)
-        group_id = await add_group(session, shop)
-        orders = [await sit_down(session, group_id) for _ in range(count)]
-    openids = dict(await rows_of("SELECT id, openid FROM buyer"))
-    return group_id, [Member(order=one, openid=openids[one.user_id]) for one in orders]
-
-
-async def all_pay(place: World, *payers: Member) -> None:
-    for member in payers:
-        answer = await place.phone(await member.start(), member.openid)
-        assert answer.is_success, answer.text
-    await place.told()
-
-
 # --- paying ---------------------------------------------------------------------------
 
 
@@ -408,159 +307,6 @@ async def test_late_money_after_release_comes_back_to_the_payer() -> None:
         await place.told()
         assert await count_of("SELECT count(*) FROM refund WHERE state = 'succeeded'") == 1
         assert (await place.sandbox("GET", "/state"))["pay"]["refunded_fen"] == 1000
-        assert await broken() == []
-
-
-# --- closing --------------------------------------------------------------------------
-
-
-async def test_at_the_deadline_the_provider_is_asked_and_told_to_close() -> None:
-    group_id, (ann, bob, cat) = await members(3, capacity=3)
-    async with world(notify_never={"every": 2}) as place:
-        await _hold_beyond_deadline()
-        await all_pay(place, ann, bob)  # bob's is never told
-        unpaid = await cat.start()
-        await place.pass_time(WINDOW_SECONDS + 2)
-
-        await settle_due()
-
-        assert (await group_row(group_id)).state == "failed"
-        refused = await place.phone(unpaid, cat.openid)
-        assert refused.status_code == 409
-        assert await order_states([ann.order, bob.order, cat.order]) == [
-            "refund_due", "refund_due", "released",
-        ]  # fmt: skip
-        assert await broken() == []
-
-
-async def test_money_found_while_closing_completes_the_group() -> None:
-    group_id, (ann, bob) = await members(2, capacity=2)
-    async with world(notify_never={"every": 2}) as place:
-        await _hold_beyond_deadline()
-        await all_pay(place, ann, bob)
-        await place.pass_time(WINDOW_SECONDS + 2)
-
-        await settle_due()
-
-        assert (await group_row(group_id)).state == "succeeded"
-        assert await broken() == []
-
-
-async def _hold_beyond_deadline() -> None:
-    async with transaction() as session:
-        connection = await session.connection()
-        await connection.exec_driver_sql(
-            "UPDATE buyer_order SET reserved_until = reserved_until + interval '2 days'"
-        )
-
-
-# --- refunds --------------------------------------------------------------------------
-
-
-async def _failed_group(place: World, payers: list[Member]) -> None:
-    await all_pay(place, *payers)
-    await place.pass_time(TTL_SECONDS + 1)
-    await release_expired()
-    await place.pass_time(WINDOW_SECONDS)
-    await settle_due()
-
-
-async def test_a_failed_groups_members_get_their_money_back_once() -> None:
-    _, (ann, bob) = await members(2)
-    async with world() as place:
-        await _failed_group(place, [ann, bob])
-
-        first, second = await asyncio.gather(send_refunds(), send_refunds())
-        assert first.sent + second.sent == 2
-        assert await order_states([ann.order, bob.order]) == ["refunding", "refunding"]
-        await place.pass_time(61)
-        await place.told()
-
-        state = (await place.sandbox("GET", "/state"))["pay"]
-        assert await order_states([ann.order, bob.order]) == ["refunded", "refunded"]
-        assert (state["refunds"], state["refunded_fen"]) == (2, 2000)
-        refunded = "SELECT count(*) FROM outbox_message WHERE topic = 'order.refunded'"
-        assert await count_of(refunded) == 2
-        assert (await send_refunds()).sent == 0
-        assert await broken() == []
-
-
-@pytest.mark.parametrize("fault", ["lost", "refused", "limited", "garbage"])
-async def test_a_refund_whose_answer_went_wrong_is_sent_again_under_its_number(
-    fault: str,
-) -> None:
-    _, (ann, bob) = await members(2)
-    async with world(answers={fault: {"first": 2, "only": ["refund"]}}) as place:
-        await _failed_group(place, [ann, bob])
-
-        for _ in range(3):
-            await send_refunds()
-            await _all_due()
-        await place.pass_time(61)
-        await place.told()
-
-        state = (await place.sandbox("GET", "/state"))["pay"]
-        assert await order_states([ann.order, bob.order]) == ["refunded", "refunded"]
-        assert (state["refunds"], state["refunded_fen"]) == (2, 2000)
-        assert await broken() == []
-
-
-async def _all_due() -> None:
-    async with transaction() as session:
-        connection = await session.connection()
-        await connection.exec_driver_sql("UPDATE refund SET due_at = now()")
-
-
-async def test_an_abnormal_refund_waits_for_a_person_and_blocks_nobody() -> None:
-    _, (ann, bob) = await members(2)
-    async with world(refund_abnormal={"first": 1}) as place:
-        await _failed_group(place, [ann, bob])
-        await send_refunds()
-        await place.pass_time(61)
-        await place.told()
-
-        states = await order_states([ann.order, bob.order])
-        assert sorted(states) == ["refund_attention", "refunded"]
-        assert await count_of("SELECT count(*) FROM refund WHERE last_error = 'ABNORMAL'") == 1
-        assert await broken() == []
-
-
-async def test_an_accepted_refund_nobody_told_us_of_is_found_by_asking() -> None:
-    _, (ann, bob) = await members(2)
-    async with world() as place:
-        await _failed_group(place, [ann, bob])
-        await close_provider()
-        use_provider(
-            WechatPay(
-                money_world.pay_keys(),
-                url=f"{place.sandbox_url}/pay",
-                notify_url="http://127.0.0.1:9/nobody",
-            )
-        )
-        await send_refunds()
-        await place.pass_time(61)
-        assert await order_states([ann.order]) == ["refunding"]
-        await _all_due()
-
-        report = await send_refunds()
-
-        assert (report.sent, report.succeeded) == (0, 2)
-        assert await order_states([ann.order, bob.order]) == ["refunded", "refunded"]
-        assert await broken() == []
-
-
-async def test_a_refund_nobody_takes_goes_to_a_person_after_all_tries() -> None:
-    _, (ann, bob) = await members(2)
-    async with world(answers={"refused": {"every": 1, "only": ["refund"]}}) as place:
-        await _failed_group(place, [ann, bob])
-        async with transaction() as session:
-            connection = await session.connection()
-            await connection.exec_driver_sql("UPDATE refund SET attempts = 9")
-
-        report = await send_refunds()
-
-        assert report.attention == 2
-        assert set(await order_states([ann.order, bob.order])) == {"refund_attention"}
         assert await broken() == []
 
 
