@@ -103,6 +103,7 @@ async def reject(po_id: UUID, actor: str, reason: str) -> Judged:
         for line in order.lines:
             by_agreement[line.agreement_id] += units[line.id]
         await orders.release_committed(session, by_agreement)
+        await orders.begin_rest(session, po_id)
         await capability.refresh(session, order.skus)
         await outbox.emit(session, [rejected_fact(moved, units, reason=reason)])
         return _judged(moved, changed=True)

@@ -21,7 +21,7 @@ from kit.errors import Unavailable
 from kit.ids import new_id
 from kit.outbox import Fact
 from kit.settings import settings
-from logistics.network import preferred_warehouses
+from logistics.network import Network, read_network
 from operations.close_short import close_short
 from operations.purchase_decision import DecidedOrder, PurchaseDecision, decide, from_plan, to_plan
 from optimizer.plan import plan_procurement
@@ -94,23 +94,17 @@ async def _read(session: AsyncSession) -> _Seen:
     skus = sorted({order.sku for order in uncovered})
     companies = await read_companies(session)
     terms = await read_terms(session, skus)
-    ways = await preferred_warehouses(session, {order.province for order in uncovered})
-    prices: dict[str, dict[str, int]] = {}
-    for province, found in ways.items():
-        cheapest = prices.setdefault(province, {})
-        for way in found:
-            cheapest.setdefault(way.warehouse, way.price_fen)
-    warehouses = sorted({name for found in prices.values() for name in found})
+    wares = await plans.wares(session, skus)
+    network = await read_network(session)
+    needs = [_need(order, network, unit_grams=wares[order.sku].weight_grams) for order in uncovered]
     netted = net(
-        [_need(order) for order in uncovered],
+        needs,
         available=await plans.available(session, skus),
-        ways=prices,
-        delivered_to=_delivered_to(terms, companies, warehouses),
+        delivered_to=_delivered_to(terms, companies, sorted(network.places)),
     )
     missing: dict[str, list[Missing]] = defaultdict(list)
     for row in netted.missing:
         missing[row.bundle.sku].append(row)
-    wares = await plans.wares(session, sorted(missing))
     likely: dict[str, list[tuple[int, int]]] = defaultdict(list)
     if missing:
         for demand in await forming(session):
@@ -136,13 +130,24 @@ async def _read(session: AsyncSession) -> _Seen:
     )
 
 
-def _need(order: buyers.UncoveredOrder) -> UncoveredNeed:
+def _need(order: buyers.UncoveredOrder, network: Network, *, unit_grams: int) -> UncoveredNeed:
+    quotes = {
+        name: network.quote(
+            name,
+            province=order.province,
+            city=order.city,
+            units=order.units,
+            unit_grams=unit_grams,
+        )
+        for name, place in network.places.items()
+        if not place.on_hold
+    }
     return UncoveredNeed(
         order_id=order.order_id,
         group_id=order.group_id,
         sku=order.sku,
         units=order.units,
-        province=order.province,
+        ways={name: quote.price_fen for name, quote in quotes.items() if quote is not None},
         ship_by=order.ship_by,
         whole=order.warehouse_policy == WarehousePolicy.WHOLE,
     )

@@ -62,6 +62,7 @@ async def settle_answer(
     if by_sku:
         await promises.settle_capability(session, order.supplier, rejected=by_sku)
         await orders.release_committed(session, by_agreement)
+        await orders.begin_rest(session, order.id)
         await capability.refresh(session, sorted(by_sku))
     advised = await despatches.expected(session, order.id)
     due_at = expectations.due_at(order, advised=advised, ack_sla_hours=company.ack_sla_hours)

@@ -15,7 +15,7 @@ class UncoveredNeed:
     group_id: UUID
     sku: str
     units: int
-    province: str
+    ways: Mapping[str, int]  # price of its parcels by warehouse; none: it does not go there
     ship_by: datetime
     whole: bool  # the group leaves from one warehouse
 
@@ -68,7 +68,6 @@ def net(
     needs: Sequence[UncoveredNeed],
     *,
     available: Mapping[tuple[str, str], int],
-    ways: Mapping[str, Mapping[str, int]],
     delivered_to: Mapping[str, frozenset[str]],
 ) -> Netted:
     """Return what must be bought, after what is there was given to the earliest groups.
@@ -81,13 +80,12 @@ def net(
     Args:
         needs: in the order in which they are served.
         available: free stock plus inbound nobody is promised, by (SKU, warehouse).
-        ways: price of a parcel by province and warehouse; no entry: it does not go there.
         delivered_to: warehouses that suppliers of a SKU deliver to.
     """
     left = defaultdict(int, available)
     result = Netted()
     for bundle in bundles(needs):
-        candidates = _candidates(bundle, ways)
+        candidates = _candidates(bundle)
         place = next((name for name in candidates if left[bundle.sku, name] >= bundle.units), None)
         if place is not None:
             left[bundle.sku, place] -= bundle.units
@@ -107,17 +105,8 @@ def net(
     return result
 
 
-def _candidates(bundle: Bundle, ways: Mapping[str, Mapping[str, int]]) -> list[str]:
+def _candidates(bundle: Bundle) -> list[str]:
     """Return the warehouses that can serve all of the bundle, cheapest first."""
-    parcels: dict[str, int] = defaultdict(int)
-    for order in bundle.orders:
-        parcels[order.province] += 1
-    provinces = iter(parcels)
-    serving = set(ways.get(next(provinces), {}))
-    for province in provinces:
-        serving &= set(ways.get(province, {}))
-    cost = {
-        name: sum(ways[province][name] * count for province, count in parcels.items())
-        for name in serving
-    }
+    serving = set(bundle.orders[0].ways).intersection(*(order.ways for order in bundle.orders))
+    cost = {name: sum(order.ways[name] for order in bundle.orders) for name in serving}
     return sorted(cost, key=lambda name: (cost[name], name))

@@ -13,10 +13,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from kit.money import share_bp
 from optimizer.schema import Offer, PriceBreak
 from optimizer.tiers import price_tiers
+from suppliers.orders import REST
 from suppliers.tables import PriceMode
-
-# A supplier that refused, or was refused here, is not asked for the same goods again for so long.
-REST: Final = timedelta(hours=24)
 
 DAY: Final = timedelta(days=1)
 _ANY_UNITS: Final = 10**9
@@ -169,19 +167,17 @@ async def read_terms(session: AsyncSession, skus: Sequence[str] | None = None) -
             " used AS (SELECT p.supplier, l.sku, sum(l.unanswered_units + l.open_units) AS units"
             "  FROM purchase_order_line l JOIN purchase_order p ON p.id = l.po_id"
             "  WHERE l.unanswered_units + l.open_units > 0 GROUP BY p.supplier, l.sku),"
-            " refused AS (SELECT p.supplier, l.sku, max(j.occurred_at) AS at"
-            "  FROM purchase_order_journal j JOIN purchase_order p ON p.id = j.po_id"
-            "  JOIN purchase_order_line l ON l.po_id = p.id"
-            "  WHERE j.kind IN ('reject', 'refuse', 'accept_part')"
-            "  AND j.occurred_at > kit_now() - CAST(:rest AS interval)"
-            "  AND l.rejected_units + l.cancelled_units > 0 GROUP BY p.supplier, l.sku)"
-            " SELECT v.*, coalesce(u.units, 0) AS used_units, r.at AS refused_at,"
+            " refused AS (SELECT p.supplier, l.sku, max(p.rest_until) AS rest_until"
+            "  FROM purchase_order p JOIN purchase_order_line l ON l.po_id = p.id"
+            "  WHERE p.rest_until > kit_now() AND l.rejected_units + l.cancelled_units > 0"
+            "  GROUP BY p.supplier, l.sku)"
+            " SELECT v.*, coalesce(u.units, 0) AS used_units, r.rest_until,"
             " (SELECT jsonb_agg(jsonb_build_array(t.min_units, t.unit_price_fen)"
             "  ORDER BY t.min_units) FROM price_tier t WHERE t.agreement_id = v.id) AS breaks"
             " FROM valid v LEFT JOIN used u USING (supplier, sku)"
             " LEFT JOIN refused r USING (supplier, sku) ORDER BY v.supplier, v.sku"
         ),
-        {"skus": None if skus is None else list(skus), "rest": REST},
+        {"skus": None if skus is None else list(skus)},
     )
     return [
         Terms(
@@ -201,7 +197,7 @@ async def read_terms(session: AsyncSession, skus: Sequence[str] | None = None) -
             valid_to=row.valid_to,
             breaks=tuple(PriceBreak(from_units=n, price=fen) for n, fen in row.breaks),
             open_units=row.used_units,
-            resting_until=_resting_until(row.refused_at, agreed_at=row.valid_from),
+            resting_until=_resting_until(row.rest_until, agreed_at=row.valid_from),
         )
         for row in rows
         if row.breaks
@@ -214,8 +210,8 @@ def _commitment_left(committed: int | None, *, allowance_bp: int, released: int)
     return max(committed + share_bp(committed, basis_points=allowance_bp) - released, 0)
 
 
-def _resting_until(refused_at: datetime | None, *, agreed_at: datetime) -> datetime | None:
+def _resting_until(rest_until: datetime | None, *, agreed_at: datetime) -> datetime | None:
     """Return the end of the rest after a refusal; newer terms are a new start."""
-    if refused_at is None or refused_at < agreed_at:
+    if rest_until is None or rest_until - REST < agreed_at:
         return None
-    return refused_at + REST
+    return rest_until

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,6 +15,9 @@ from kit.ids import new_id
 from suppliers.lines import LineUnits
 from suppliers.states import PurchaseOrderEvent, PurchaseOrderState, advance
 from suppliers.tables import SendState
+
+# A supplier that refused, or was refused here, is not asked for the same goods again for so long.
+REST: Final = timedelta(hours=24)
 
 _UNITS: Final = tuple(LineUnits.__dataclass_fields__)
 _HEAD: Final = (
@@ -282,6 +285,27 @@ async def set_closed_reason(session: AsyncSession, po_id: UUID, reason: str) -> 
         text("UPDATE purchase_order SET closed_reason = :reason WHERE id = :id"),
         {"id": po_id, "reason": reason[:500]},
     )
+
+
+async def begin_rest(session: AsyncSession, po_id: UUID) -> None:
+    """Let the supplier rest with what it refused of the order, or was refused of it here."""
+    connection = await session.connection()
+    await connection.execute(
+        text(
+            "UPDATE purchase_order SET rest_until = kit_now() + CAST(:rest AS interval)"
+            " WHERE id = :id"
+        ),
+        {"id": po_id, "rest": REST},
+    )
+
+
+async def end_rests(session: AsyncSession) -> int:
+    """Forget the rests that are over and return how many there were."""
+    connection = await session.connection()
+    ended = await connection.execute(
+        text("UPDATE purchase_order SET rest_until = NULL WHERE rest_until <= kit_now()")
+    )
+    return ended.rowcount
 
 
 async def release_committed(session: AsyncSession, units: Mapping[UUID, int]) -> None:

@@ -123,7 +123,7 @@ async def wares(session: AsyncSession, skus: Sequence[str]) -> dict[str, Ware]:
     connection = await session.connection()
     rows = await connection.execute(
         text(
-            "SELECT sku, holding_fen, writeoff_fen, max_excess_units, safety_units,"
+            "SELECT sku, weight_grams, holding_fen, writeoff_fen, max_excess_units, safety_units,"
             " moq_risk_accepted FROM product WHERE sku = ANY(CAST(:skus AS text[]))"
         ),
         {"skus": list(skus)},

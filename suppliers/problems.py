@@ -40,6 +40,7 @@ class Ware:
     """What the plan must know of a product."""
 
     sku: str
+    weight_grams: int
     holding_fen: int
     writeoff_fen: int
     max_excess_units: int

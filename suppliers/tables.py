@@ -123,6 +123,7 @@ class PurchaseOrder(SQLModel, table=True):
         ),
         Index("purchase_order_state", "state", "id"),
         Index("purchase_order_overdue", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+        Index("purchase_order_rest", "rest_until", postgresql_where=text("rest_until IS NOT NULL")),
     )
 
     id: UUID = Field(default_factory=new_id, primary_key=True)
@@ -139,6 +140,7 @@ class PurchaseOrder(SQLModel, table=True):
     proposal: dict[str, Any] | None = Field(default=None, sa_type=JSONB)  # a change to answer
     replaces_po_id: UUID | None = None
     replanned_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    rest_until: datetime | None = Field(default=None, sa_type=UtcDateTime)  # after a refusal
     approved_by: str | None = None
     approved_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     closed_reason: str | None = None

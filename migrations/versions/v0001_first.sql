@@ -365,6 +365,7 @@ CREATE TABLE purchase_order (
     proposal JSONB,
     replaces_po_id UUID,
     replanned_at TIMESTAMP WITH TIME ZONE,
+    rest_until TIMESTAMP WITH TIME ZONE,
     approved_by VARCHAR,
     approved_at TIMESTAMP WITH TIME ZONE,
     closed_reason VARCHAR,
@@ -384,6 +385,7 @@ CREATE TABLE purchase_order (
     CONSTRAINT sendstate CHECK (send_state IN ('unsent', 'unknown', 'sent'))
 );
 CREATE INDEX purchase_order_overdue ON purchase_order (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX purchase_order_rest ON purchase_order (rest_until) WHERE rest_until IS NOT NULL;
 CREATE INDEX purchase_order_state ON purchase_order (state, id);
 CREATE INDEX purchase_order_to_send ON purchase_order (send_at) WHERE state = 'approved';
 

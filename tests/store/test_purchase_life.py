@@ -12,7 +12,7 @@ import pytest
 from inventory import budgets
 from kit.clock import business_now, move_clock
 from kit.db import transaction
-from operations.close_short import close_short
+from operations.close_short import close_short, next_due, watch_purchases
 from operations.errors import CannotApply
 from operations.plan_purchases import plan_purchases
 from suppliers import capability
@@ -489,3 +489,36 @@ async def test_a_new_capacity_ends_the_rest_after_a_refusal() -> None:
 
     _, again = await world.all_orders()
     assert (await _capability(), again.supplier) == ((0, 0, 4), "jade")
+
+
+@pytest.mark.usefixtures("_shop")
+async def test_the_clerk_finds_what_is_due_and_wakes_the_next_plan() -> None:
+    order, _ = await _sent()
+    async with transaction() as session:
+        idle = await next_due(session)
+        await move_clock(session, to=await business_now(session) + timedelta(hours=1))
+    await world.said_by(
+        "jade",
+        "purchase_order.partially_accepted",
+        order.id,
+        lines=world.accepted_lines(order, {1: 6}),
+    )
+    await world.counted_by("east", order.id, (1, 4, 0))
+
+    async with transaction() as session:
+        rest_ends = await next_due(session)
+        assert rest_ends is not None
+        await move_clock(session, to=rest_ends)
+    rested = await watch_purchases()
+    async with transaction() as session:
+        given_up_at = await next_due(session)
+        assert given_up_at is not None
+        await move_clock(session, to=given_up_at)
+    given_up = await watch_purchases()
+
+    async with transaction() as session:
+        assert await next_due(session) is None
+    assert (idle, rested, given_up) == (None, 1, 2)
+    assert given_up_at == order.lines[0].requested_at + timedelta(hours=36)
+    assert len(await world.sql("SELECT 1 FROM wake_up WHERE flow = 'replenish'")) == 1
+    await _assert_sound()

@@ -11,6 +11,10 @@ from suppliers.problems import SkuDemand, Ware
 from suppliers.tables import PriceMode
 
 NOW = datetime(2011, 12, 5, 4, 0, tzinfo=UTC)  # noon in Shanghai
+WAYS: Mapping[str, Mapping[str, int]] = {
+    "31": {"east": 800, "north": 1200},
+    "11": {"north": 700, "east": 1500},
+}
 SHIP_BY = NOW + timedelta(days=5)
 
 
@@ -30,7 +34,7 @@ def need(
         group_id=UUID(int=1000 + (number if group is None else group)),
         sku=sku,
         units=units,
-        province=province,
+        ways=WAYS.get(province, {}),
         ship_by=ship_by,
         whole=whole,
     )
@@ -113,6 +117,7 @@ def demand(
     return SkuDemand(
         ware=Ware(
             sku=offers[0].sku if offers else "tea",
+            weight_grams=500,
             holding_fen=10,
             writeoff_fen=0,
             max_excess_units=max_excess,

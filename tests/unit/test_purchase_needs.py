@@ -4,12 +4,11 @@ from uuid import UUID
 from suppliers.needs import Netted, UncoveredNeed, net
 from tests.unit.purchase_terms import need
 
-WAYS = {"31": {"east": 800, "north": 1200}, "11": {"north": 700, "east": 1500}}
 EVERYWHERE = {"tea": frozenset({"east", "north"}), "cup": frozenset({"east", "north"})}
 
 
 def netted(*needs: UncoveredNeed, available: Mapping[tuple[str, str], int] | None = None) -> Netted:
-    return net(needs, available=available or {}, ways=WAYS, delivered_to=EVERYWHERE)
+    return net(needs, available=available or {}, delivered_to=EVERYWHERE)
 
 
 def bought(result: Netted) -> list[tuple[str, str, int]]:
@@ -74,7 +73,7 @@ def test_what_nobody_delivers_or_ships_is_named() -> None:
 
 
 def test_a_supplier_that_only_delivers_to_the_dearer_warehouse_decides() -> None:
-    result = net([need(1)], available={}, ways=WAYS, delivered_to={"tea": frozenset({"north"})})
+    result = net([need(1)], available={}, delivered_to={"tea": frozenset({"north"})})
 
     assert bought(result) == [("tea", "north", 1)]
 
