@@ -1,5 +1,6 @@
 """Loads a catalogue: all of it or nothing, and nothing twice."""
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
@@ -108,11 +109,8 @@ async def load_catalogue(document: bytes, *, name: str) -> LoadReport:
     Raises:
         CatalogueInvalid: it breaks rules; at most the first hundred are told.
     """
-    try:
-        read_document = read(document, name=name)
-    except Unreadable as error:
-        raise CatalogueInvalid([error.problem]) from error
-    catalogue = _validated(read_document)
+    # A large file takes seconds to read, and others share this process.
+    read_document, catalogue = await asyncio.to_thread(_understood, document, name)
     async with transaction(long=True) as session:
         # One load at a time: what it read of versions must not change before it writes.
         connection = await session.connection()
@@ -124,6 +122,14 @@ async def load_catalogue(document: bytes, *, name: str) -> LoadReport:
                 [read_document.problem(place, rule) for place, rule in broken[:MOST_PROBLEMS]]
             )
         return LoadReport(name=name, counts=await _save(session, catalogue, known))
+
+
+def _understood(content: bytes, name: str) -> tuple[Document, Catalogue]:
+    try:
+        document = read(content, name=name)
+    except Unreadable as error:
+        raise CatalogueInvalid([error.problem]) from error
+    return document, _validated(document)
 
 
 def _validated(document: Document) -> Catalogue:
