@@ -1,8 +1,6 @@
 """The application: every router of this package, the hot routes first, and what they share."""
 
 import functools
-import importlib
-import importlib.util
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
@@ -11,7 +9,23 @@ from uuid import UUID
 
 from fastapi import FastAPI
 
-from api import errors, groups
+from api import (
+    campaigns,
+    errors,
+    groups,
+    health,
+    ops_audit,
+    ops_catalogue,
+    ops_clock,
+    ops_overview,
+    ops_purchases,
+    ops_stock,
+    orders,
+    payment_webhooks,
+    payments,
+    sessions,
+    webhooks,
+)
 from api.bodies import BodyGuard
 from api.deps import Identities
 from api.document import build
@@ -23,20 +37,20 @@ from kit.cache import Cache, connect
 from kit.db import engine, make_engine, transaction, use_engine
 from kit.settings import settings
 
-ROUTERS: Final = (
-    "api.health",
-    "api.sessions",
-    "api.campaigns",
-    "api.orders",
-    "api.payments",
-    "api.payment_webhooks",
-    "api.webhooks",
-    "api.ops_catalogue",
-    "api.ops_stock",
-    "api.ops_purchases",
-    "api.ops_audit",
-    "api.ops_overview",
-    "api.ops_clock",
+_ROUTERS: Final = (
+    health.router,
+    sessions.router,
+    campaigns.router,
+    orders.router,
+    payments.router,
+    payment_webhooks.router,
+    webhooks.router,
+    ops_catalogue.router,
+    ops_stock.router,
+    ops_purchases.router,
+    ops_audit.router,
+    ops_overview.router,
+    ops_clock.router,
 )
 
 
@@ -101,10 +115,9 @@ def create_app() -> FastAPI:
     errors.install(app)
     app.add_middleware(BodyGuard)
     app.router.routes[:0] = groups.ROUTES
-    for name in ROUTERS:
-        if importlib.util.find_spec(name) is not None:
-            # A router's own routes, not a copy: including it would hide their methods and paths.
-            app.router.routes.extend(importlib.import_module(name).router.routes)
+    for router in _ROUTERS:
+        # A router's own routes, not a copy: including it would hide their methods and paths.
+        app.router.routes.extend(router.routes)
     document = functools.cache(lambda: build(app))
     app.openapi = document  # type: ignore[method-assign]  # the way FastAPI documents
     return app

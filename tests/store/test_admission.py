@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator
+from random import Random
 from uuid import UUID
 
 import pytest
@@ -386,6 +387,55 @@ async def test_two_processes_race_for_the_last_units_and_sell_each_once(store: s
     codes = Counter([*both[0], *(code_of(answer) for answer in both[1])])
     assert codes == {"taken": 50, "out_of_stock": 250}
     await assert_seats_add_up()
+
+
+async def test_batches_over_many_products_never_wait_for_each_other_in_a_circle(
+    store: str,
+) -> None:
+    del store
+    campaigns = [await add_campaign(f"sku-{n}", capacity=50) for n in range(12)]
+    desks = [Admission(render) for _ in range(3)]
+    groups = [await open_group(desks[0], one) for one in campaigns for _ in range(2)]
+    buyers = await add_buyers(150)
+    order = Random(7)  # noqa: S311 - a seeded mix
+
+    answers = await asyncio.gather(
+        *(
+            desk.take_seat(
+                ask(buyer, campaign_id=order.choice(campaigns))
+                if order.random() < 0.2
+                else ask(buyer, group_id=order.choice(groups))
+            )
+            for buyer in buyers
+            for desk in desks
+        )
+    )
+
+    assert set(map(code_of, answers)) <= {"taken", "already_member", "user_limit"}
+    (database,) = await sql(
+        "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+    )
+    assert database.deadlocks == 0
+    for desk in desks:
+        await desk.close()
+    await assert_seats_add_up()
+
+
+async def test_no_statement_of_a_batch_scans_a_table(admission: Admission) -> None:
+    campaign_id = await add_campaign(capacity=3)
+    group_id = await open_group(admission, campaign_id)
+    buyers = await add_buyers(5)
+    tables = ("buyer_order", "buying_group", "idempotent_answer", "seat_budget", "campaign")
+    async with transaction() as session:
+        connection = await session.connection()
+        await admission._settle_in(session, [ask(buyer, group_id=group_id) for buyer in buyers])
+        scans = await connection.exec_driver_sql(
+            "SELECT relname, seq_tup_read FROM pg_stat_xact_user_tables"
+            " WHERE seq_tup_read > 0 AND relname = ANY ($1)",
+            (list(tables),),
+        )
+
+        assert list(scans) == []
 
 
 async def test_one_key_in_two_processes_for_two_groups_is_one_order(store: str) -> None:
