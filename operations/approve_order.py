@@ -14,7 +14,7 @@ from kit.errors import Unprocessable
 from kit.outbox import Fact
 from operations.hold_order import hold_order
 from operations.settle_answer import rejected_fact
-from suppliers import capability, edits, orders
+from suppliers import capability, edits, order_marks, orders
 from suppliers.lines import cancel
 from suppliers.orders import JournalEntry, SupplyOrder
 from suppliers.states import IllegalTransition, PurchaseOrderEvent, PurchaseOrderState
@@ -97,13 +97,13 @@ async def reject(po_id: UUID, actor: str, reason: str) -> Judged:
             lines=tuple(replace(line, units=cancel(line.units)) for line in order.lines),
         )
         await orders.save_lines(session, moved.lines)
-        await orders.set_closed_reason(session, po_id, f"{actor}: {reason}")
+        await order_marks.set_closed_reason(session, po_id, f"{actor}: {reason}")
         units = {line.id: line.units.unanswered_units for line in order.lines}
         by_agreement: Counter[UUID] = Counter()
         for line in order.lines:
             by_agreement[line.agreement_id] += units[line.id]
-        await orders.release_committed(session, by_agreement)
-        await orders.begin_rest(session, po_id)
+        await order_marks.release_committed(session, by_agreement)
+        await order_marks.begin_rest(session, po_id)
         await capability.refresh(session, order.skus)
         await outbox.emit(session, [rejected_fact(moved, units, reason=reason)])
         return _judged(moved, changed=True)
@@ -121,7 +121,7 @@ async def _edit(
     grown: dict[UUID, int] = defaultdict(int)
     for old, new in zip(order.lines, edited.lines, strict=True):
         grown[old.agreement_id] += old.units.ordered_units - new.units.ordered_units
-    await orders.release_committed(session, grown)
+    await order_marks.release_committed(session, grown)
     entry = JournalEntry(
         po_id=order.id,
         kind="edited",

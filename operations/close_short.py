@@ -15,7 +15,7 @@ from kit.clock import business_now
 from kit.db import transaction
 from operations.hold_order import hold_order
 from operations.show_inbound import show_inbound
-from suppliers import despatches, expectations, orders
+from suppliers import despatches, expectations, order_marks, orders
 from suppliers.expectations import SHORT_AFTER
 from suppliers.lines import close_short as close_line
 from suppliers.offers import read_company
@@ -54,7 +54,7 @@ async def watch_purchases() -> int:
     wake `replenish`.
     """
     async with transaction() as session:
-        rested = await orders.end_rests(session)
+        rested = await order_marks.end_rests(session)
         if rested:
             await wakeups.wake(session, "replenish", reason="a supplier has rested")
     return rested + await close_short()
@@ -102,15 +102,15 @@ async def _close(po_id: UUID) -> int:
         await orders.write_journal(session, [entry])
         if after.settled:
             after = await orders.move(session, after, PurchaseOrderEvent.RECEIVE_ALL)
-            await orders.set_closed_reason(session, po_id, "short")
+            await order_marks.set_closed_reason(session, po_id, "short")
         await orders.save_lines(session, after.lines)
         facts = await show_inbound(session, after)
         await promises.settle_capability(session, order.supplier, done=given_up)
-        await orders.release_committed(
+        await order_marks.release_committed(
             session, Counter({line.agreement_id: line.units.coming_units for line in short})
         )
         company = await read_company(session, order.supplier)
         due_at = expectations.due_at(after, advised=advised, ack_sla_hours=company.ack_sla_hours)
-        await orders.set_due(session, po_id, due_at)
+        await order_marks.set_due(session, po_id, due_at)
         await outbox.emit(session, facts)
         return given_up.total()

@@ -21,7 +21,7 @@ from operations.purchase_letters import (
     read_body,
 )
 from operations.settle_answer import drop_order, newly, rejected_fact, settle_answer
-from suppliers import capability, despatches, items, orders
+from suppliers import capability, despatches, items, order_marks, orders
 from suppliers.answers import AnsweredLine, AskedLine, deviations, proposal_document
 from suppliers.despatches import Advice
 from suppliers.lines import LineRefused, answer
@@ -147,7 +147,7 @@ async def _accept(
     moved = replace(moved, lines=lines)
     if moved.settled and moved.state in _GOODS_CAME:
         moved = await orders.move(session, moved, _E.RECEIVE_ALL, actor=order.supplier)
-    await orders.set_answer(
+    await order_marks.set_answer(
         session,
         order.id,
         revision=said.revision,
@@ -171,7 +171,7 @@ async def _propose(
     moved = await orders.move(
         session, order, _E.PROPOSE, actor=order.supplier, detail=proposal["effect"]
     )
-    await orders.set_answer(
+    await order_marks.set_answer(
         session,
         order.id,
         revision=said.revision,
@@ -203,7 +203,7 @@ async def _hear_rejection(session: AsyncSession, letter: Letter) -> None:
 async def _refuse(
     session: AsyncSession, order: SupplyOrder, supplier_ref: str, revision: int, reason: str
 ) -> None:
-    await orders.set_answer(
+    await order_marks.set_answer(
         session, order.id, revision=revision, supplier_ref=supplier_ref, proposal=None
     )
     await drop_order(session, order, reason=reason, actor=order.supplier)

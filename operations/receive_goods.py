@@ -17,7 +17,7 @@ from operations.errors import CannotApply
 from operations.hold_order import hold_order
 from operations.purchase_letters import ReceiptSaid, order_id, read_body
 from operations.show_inbound import show_inbound
-from suppliers import despatches, expectations, orders
+from suppliers import despatches, expectations, order_marks, orders
 from suppliers.despatches import CountedLine, Delivery
 from suppliers.lines import Counted, count
 from suppliers.offers import read_company
@@ -82,7 +82,7 @@ async def apply(session: AsyncSession, letter: Letter) -> None:
     facts = await show_inbound(session, received)
     await promises.settle_capability(session, order.supplier, done=_no_longer_open(taken))
     advised = await despatches.expected(session, order.id)
-    await orders.set_due(
+    await order_marks.set_due(
         session,
         order.id,
         expectations.due_at(received, advised=advised, ack_sla_hours=company.ack_sla_hours),

@@ -10,7 +10,7 @@ from inventory import promises
 from kit import outbox
 from kit.outbox import Fact
 from operations.show_inbound import show_inbound
-from suppliers import capability, despatches, expectations, orders
+from suppliers import capability, despatches, expectations, order_marks, orders
 from suppliers.lines import LineUnits, refuse
 from suppliers.offers import Company, read_company
 from suppliers.orders import OrderLine, SupplyOrder
@@ -30,7 +30,7 @@ async def drop_order(
         session, order, PurchaseOrderEvent.REJECT, actor=actor, detail={"reason": reason}
     )
     moved = replace(moved, lines=lines)
-    await orders.set_closed_reason(session, order.id, reason)
+    await order_marks.set_closed_reason(session, order.id, reason)
     company = await read_company(session, order.supplier)
     facts = await settle_answer(session, moved, refused, company=company)
     facts.append(rejected_fact(moved, refused, reason=reason))
@@ -61,12 +61,12 @@ async def settle_answer(
             by_agreement[line.agreement_id] = by_agreement.get(line.agreement_id, 0) + units
     if by_sku:
         await promises.settle_capability(session, order.supplier, rejected=by_sku)
-        await orders.release_committed(session, by_agreement)
-        await orders.begin_rest(session, order.id)
+        await order_marks.release_committed(session, by_agreement)
+        await order_marks.begin_rest(session, order.id)
         await capability.refresh(session, sorted(by_sku))
     advised = await despatches.expected(session, order.id)
     due_at = expectations.due_at(order, advised=advised, ack_sla_hours=company.ack_sla_hours)
-    await orders.set_due(session, order.id, due_at)
+    await order_marks.set_due(session, order.id, due_at)
     facts.append(
         Fact(
             topic="purchase_order.answered",

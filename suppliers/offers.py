@@ -13,7 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from kit.money import share_bp
 from optimizer.schema import Offer, PriceBreak
 from optimizer.tiers import price_tiers
-from suppliers.orders import REST
+from suppliers.order_marks import REST
 from suppliers.tables import PriceMode
 
 DAY: Final = timedelta(days=1)

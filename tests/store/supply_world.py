@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from kit import inbox
 from kit.clock import business_now
 from kit.db import transaction
 from kit.ids import new_id
+from kit.inbox import Letter
 from kit.tables import Partner
 from logistics.tables import Carrier, Lane, Warehouse
 from operations import hear_supplier, receive_goods
@@ -246,6 +247,26 @@ async def hear_letter(source: str, kind: str, body: Mapping[str, Any]) -> None:
         assert await inbox.mark_applied(session, letter.id)
         act = receive_goods if source.startswith("warehouses:") else hear_supplier
         await act.apply(session, letter)
+
+
+def letter(source: str, kind: str, body: Mapping[str, Any]) -> Letter:
+    """Make a letter as the clerk holds it, without an inbox."""
+    return Letter(
+        id=new_id(),
+        source=source,
+        external_id=new_id().hex,
+        kind=kind,
+        body=body,
+        occurred_at=datetime.now(UTC),
+        attempts=1,
+    )
+
+
+async def apply(found: Letter) -> None:
+    """Apply a letter in a transaction of its own."""
+    act = receive_goods if found.source.startswith("warehouses:") else hear_supplier
+    async with transaction() as session:
+        await act.apply(session, found)
 
 
 async def said_by(supplier: str, kind: str, po_id: UUID, **data: Any) -> None:

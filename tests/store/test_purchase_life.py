@@ -522,3 +522,44 @@ async def test_the_clerk_finds_what_is_due_and_wakes_the_next_plan() -> None:
     assert given_up_at == order.lines[0].requested_at + timedelta(hours=36)
     assert len(await world.sql("SELECT 1 FROM wake_up WHERE flow = 'replenish'")) == 1
     await _assert_sound()
+
+
+@pytest.mark.usefixtures("_shop")
+async def test_letters_that_several_clerks_apply_at_once_end_the_same() -> None:
+    order, group = await _sent(units=40)
+    await world.peg(order.id, group.order_ids)
+    ref = {"client_ref": str(order.id)}
+    accepted = {
+        **ref,
+        "supplier_ref": "so-1",
+        "revision": 1,
+        "lines": world.accepted_lines(order, {1: 36}),
+    }
+    advice = {
+        **ref,
+        "asn_no": "a-1",
+        "revision": 1,
+        "expected_at": order.lines[0].requested_at.isoformat(),
+        "lines": [{"line_no": 1, "units": 36}],
+    }
+    receipts = [
+        {
+            **ref,
+            "receipt_no": f"r-{number}",
+            "received_at": order.lines[0].requested_at.isoformat(),
+            "lines": [{"line_no": 1, "good_units": 9, "damaged_units": 0}],
+        }
+        for number in (1, 2, 3, 4, 1, 2)
+    ]
+    letters = [
+        world.letter("suppliers:jade", "purchase_order.partially_accepted", accepted),
+        world.letter("suppliers:jade", "despatch_advice.created", advice),
+        *(world.letter("warehouses:east", "receipt_advice.posted", row) for row in receipts),
+    ]
+
+    await asyncio.gather(*(world.apply(letter) for letter in letters))
+
+    (line,) = (after := await world.read_order(order.id)).lines
+    assert (after.state, line.units.good_units, line.units.rejected_units) == (S.RECEIVED, 36, 4)
+    assert (await _level())[0] == 36
+    await _assert_sound()
