@@ -1,7 +1,7 @@
 """Money came: inbox, ledger, payment, order and group move in one transaction, or none does.
 
-What arrives while a transaction runs is written by the next one together. A single payment that
-does not complete its group takes two statements: one locks (group, order, line) and answers with
+What arrives while a transaction runs is written by the next one together. Money that completes no
+group takes two statements, however much there is: one locks (group, order, line) and answers with
 the rows as they are, one writes. Money for a released seat needs its SKU's budget, which comes
 first in the order of locks: it is left alone and starts again there.
 """
@@ -131,9 +131,6 @@ async def _apply(
     line_ids = list({line.line_id for item in items for line in item.news.lines})
     if budgets_first:
         await budgets.lock(session, await captured_lines.skus_of(session, line_ids))
-    if len(line_ids) > 1:
-        # One statement would lock (group, order, line) row by row: groups first when several.
-        await captured_lines.lock_groups(session, line_ids)
     rows = await captured_lines.lock(session, line_ids)
     books = Books(session, rows, budgets_first=budgets_first)
     answers = [await books.take(item.news) for item in items]

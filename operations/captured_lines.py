@@ -69,19 +69,32 @@ class CountedGroup:
     succeeded: bool
 
 
-# The locks of a row are taken in the order of the OF list.
+# Rows are looked up by LATERAL index probes, each depending on the one before, so that they are
+# locked in the order group, order, line, and groups ascend. Sequential scans are off for the rest
+# of the transaction: a plan that was made on small tables must still be right on large ones.
 _LOCK: Final = """
-SELECT l.id AS line_id, l.payment_id, l.order_id, l.amount_fen, l.state AS line_state,
+WITH tuned AS MATERIALIZED (SELECT set_config('enable_seqscan', 'off', true) AS setting),
+named AS MATERIALIZED (
+    SELECT want.id AS line_id, o.id AS order_id, o.group_id
+    FROM unnest(CAST(:lines AS uuid[])) AS want (id)
+    CROSS JOIN LATERAL (SELECT order_id FROM payment_line WHERE id = want.id LIMIT 1) AS l
+    CROSS JOIN LATERAL (SELECT id, group_id FROM buyer_order
+        WHERE id = l.order_id LIMIT 1) AS o
+    WHERE (SELECT count(*) FROM tuned) = 1 ORDER BY o.group_id, o.id
+)
+SELECT l.id AS line_id, l.payment_id, o.id AS order_id, l.amount_fen, l.state AS line_state,
     l.transaction_id, l.captured_at AS paid_at,
     o.user_id, o.state AS order_state, o.quantity, o.units, o.claim_units,
     g.id, g.campaign_id, g.version, g.sku, g.price_fen, g.leader_id, g.deadline_at,
     g.deadline_at <= kit_now() AS past_deadline, kit_now() AS now, g.state, g.mode, g.capacity,
     g.min_size, g.held_seats, g.paid_seats, g.late_payment_policy
-FROM payment_line l
-JOIN buyer_order o ON o.id = l.order_id
-JOIN buying_group g ON g.id = o.group_id
-WHERE l.id = ANY(CAST(:lines AS uuid[]))
-ORDER BY g.id, o.id FOR NO KEY UPDATE OF g, o, l
+FROM named
+CROSS JOIN LATERAL (SELECT * FROM buying_group
+    WHERE id = named.group_id LIMIT 1 FOR NO KEY UPDATE) AS g
+CROSS JOIN LATERAL (SELECT * FROM buyer_order
+    WHERE id = named.order_id AND group_id = g.id LIMIT 1 FOR NO KEY UPDATE) AS o
+CROSS JOIN LATERAL (SELECT * FROM payment_line
+    WHERE id = named.line_id AND order_id = o.id LIMIT 1 FOR NO KEY UPDATE) AS l
 """
 
 _WRITE: Final = """
@@ -166,19 +179,6 @@ async def skus_of(session: AsyncSession, line_ids: Sequence[UUID]) -> list[str]:
         {"lines": list(line_ids)},
     )
     return [row.sku for row in rows]
-
-
-async def lock_groups(session: AsyncSession, line_ids: Sequence[UUID]) -> None:
-    """Lock the groups of several lines in ascending order."""
-    connection = await session.connection()
-    await connection.execute(
-        text(
-            "SELECT 1 FROM buying_group WHERE id IN (SELECT o.group_id FROM payment_line l"
-            " JOIN buyer_order o ON o.id = l.order_id WHERE l.id = ANY(CAST(:lines AS uuid[])))"
-            " ORDER BY id FOR NO KEY UPDATE"
-        ),
-        {"lines": list(line_ids)},
-    )
 
 
 async def lock(session: AsyncSession, line_ids: Sequence[UUID]) -> dict[UUID, CapturedLine]:

@@ -23,7 +23,7 @@ from kit.db import repeat_on_deadlock, transaction
 from kit.settings import settings
 from operations.poll_payments import Resolved, resolve_all
 
-SEAT_EXPIRED: Final = "seat_expired"
+SEAT_EXPIRED: Final = "expired"
 _ASK_AGAIN_SECONDS: Final = 30
 _CHUNK: Final = 200
 

@@ -311,7 +311,9 @@ async def _released_seats(group_id: UUID, count: int) -> list[Attempt]:
     made = []
     async with transaction() as session:
         connection = await session.connection()
-        await connection.exec_driver_sql("UPDATE buying_group SET capacity = 99 WHERE capacity = 3")
+        await connection.execute(
+            text("UPDATE buying_group SET capacity = 99 WHERE id = :id"), {"id": group_id}
+        )
         orders = [await sit_down(session, group_id) for _ in range(count)]
         made = [await try_to_pay(session, order) for order in orders]
         await connection.execute(
