@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Row, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from kit.db import LONG_STATEMENT_TIMEOUT_MS
 from kit.ids import new_id
 from logistics.departures import Slot
 
@@ -36,9 +37,18 @@ def _wave(row: Row[Any]) -> WaveRow:
     )
 
 
-async def guard_docks(session: AsyncSession, warehouses: Collection[str]) -> None:
-    """Let one transaction at a time fill the days of a warehouse."""
+async def guard_docks(
+    session: AsyncSession, warehouses: Collection[str], *, patient: bool = False
+) -> None:
+    """Let one transaction at a time fill the days of a warehouse.
+
+    Args:
+        patient: wait for as long as it takes to fill many days; for a transaction that holds no
+            lock yet that a buyer could wait for.
+    """
     connection = await session.connection()
+    if patient:
+        await connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LONG_STATEMENT_TIMEOUT_MS}")
     await connection.execute(
         text(
             "SELECT code FROM warehouse WHERE code = ANY(CAST(:codes AS text[]))"
@@ -79,6 +89,22 @@ async def board(session: AsyncSession, slots: Mapping[Slot, Sequence[UUID]]) -> 
         "carriers": [slot.carrier for slot in wanted],
         "cut_offs": [slot.cut_off_at for slot in wanted],
     }
+    # A wave that was emptied, such as by a carrier that is down, is used again: trying for hours
+    # does not leave a trail of cancelled ones.
+    revived = await connection.execute(
+        text(
+            "UPDATE wave SET state = 'open' WHERE id IN (SELECT DISTINCT ON (w.warehouse,"
+            "   w.carrier, w.cut_off_at) w.id FROM wave w"
+            "  WHERE (w.warehouse, w.carrier, w.cut_off_at) IN (SELECT * FROM unnest("
+            "   CAST(:warehouses AS text[]), CAST(:carriers AS text[]),"
+            "   CAST(:cut_offs AS timestamptz[])))"
+            "  AND w.state = 'cancelled' AND w.parcels = 0 AND w.manifested_at IS NULL"
+            "  AND NOT EXISTS (SELECT FROM wave o WHERE o.warehouse = w.warehouse"
+            "   AND o.carrier = w.carrier AND o.cut_off_at = w.cut_off_at AND o.state = 'open')"
+            "  ORDER BY w.warehouse, w.carrier, w.cut_off_at, w.number)"
+        ),
+        place,
+    )
     opened = await connection.execute(
         text(
             "INSERT INTO wave (id, warehouse, carrier, cut_off_at, number)"
@@ -116,7 +142,7 @@ async def board(session: AsyncSession, slots: Mapping[Slot, Sequence[UUID]]) -> 
         },
     )
     await recount(session, slots=wanted)
-    return opened.rowcount
+    return revived.rowcount + opened.rowcount
 
 
 async def recount(
@@ -202,13 +228,13 @@ async def locked_waves(session: AsyncSession, warehouse: str) -> list[WaveRow]:
     return [_wave(row) for row in rows]
 
 
-async def reopen_empty(session: AsyncSession, wave_ids: Collection[UUID]) -> None:
-    """Open locked waves again that everything was taken out of: what comes back finds them."""
+async def cancel_empty(session: AsyncSession, wave_ids: Collection[UUID]) -> None:
+    """Cancel locked waves that everything was taken out of; what comes back opens them again."""
     await recount(session, wave_ids=wave_ids)
     connection = await session.connection()
     await connection.execute(
         text(
-            "UPDATE wave SET state = 'open' WHERE id = ANY(CAST(:ids AS uuid[]))"
+            "UPDATE wave SET state = 'cancelled' WHERE id = ANY(CAST(:ids AS uuid[]))"
             " AND state = 'locked' AND parcels = 0"
         ),
         {"ids": list(wave_ids)},

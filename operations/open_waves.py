@@ -43,7 +43,7 @@ async def open_waves(session: AsyncSession) -> OpenReport:
     """
     network = await read_network(session)
     open_places = {code for code, place in network.places.items() if not place.on_hold}
-    await waves.guard_docks(session, open_places)
+    await waves.guard_docks(session, open_places, patient=True)
     await shipments.drop_unbacked(session)
     now = await business_now(session)
     movable = [row for row in await read_movable(session) if row.parcel.warehouse in open_places]

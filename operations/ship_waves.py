@@ -7,7 +7,6 @@ is bought once and a manifest counts once.
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -19,85 +18,17 @@ from kit import outbox, wakeups
 from kit.db import transaction
 from kit.errors import CaravanError
 from kit.leases import lease
-from kit.outgoing import AnswerLost, Outgoing, Partner, PartnerRefused, PartnerUnavailable
+from kit.outgoing import AnswerLost, Outgoing, Partner, PartnerUnavailable
 from logistics import gateway, labels, shipments, waves
 from logistics.departures import bound_together
-from logistics.gateway import CARRIER, WAREHOUSE, Label, LabelVoided, ManifestLine
-from logistics.labels import Refused, Wanted
+from logistics.gateway import WAREHOUSE, ManifestLine
 from logistics.waves import WaveRow
-from operations.companies import NoEndpoint, endpoint, open_line
+from operations.buy_labels import buy_labels, void_left_over
+from operations.companies import endpoint, open_line
 from operations.open_waves import Movable, open_waves, read_movable
+from operations.ship_report import ShipReport, Tally, line_of
 
-LABELS_AT_ONCE: Final = 16
-LABELS_A_COMMIT: Final = 200
 _RETRY_SECONDS: Final = 20.0  # wall
-_VOIDS_A_RUN: Final = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaveLine:
-    """A wave in the report."""
-
-    wave_id: UUID
-    warehouse: str
-    carrier: str
-    cut_off_at: datetime
-    number: int
-    parcels: int
-    outcome: str  # manifested | waiting | emptied
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShipReport:
-    """What a run did, ready to be shown."""
-
-    waves_opened: int
-    waves_locked: int
-    waves_manifested: int
-    parcels_manifested: int
-    labels_bought: int
-    labels_found: int
-    labels_refused: int
-    labels_unknown: int
-    labels_voided: int
-    put_back: int
-    too_large: tuple[UUID, ...]
-    lines: tuple[WaveLine, ...]
-    problems: tuple[str, ...]
-
-
-@dataclass(slots=True, kw_only=True)
-class _Tally:
-    waves_opened: int = 0
-    waves_locked: int = 0
-    parcels_manifested: int = 0
-    labels_bought: int = 0
-    labels_found: int = 0
-    labels_refused: int = 0
-    labels_voided: int = 0
-    put_back: int = 0
-    too_large: tuple[UUID, ...] = ()
-    unknown: set[UUID] = field(default_factory=set)
-    lines: list[WaveLine] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    unfinished: bool = False
-
-    def report(self) -> ShipReport:
-        return ShipReport(
-            waves_opened=self.waves_opened,
-            waves_locked=self.waves_locked,
-            waves_manifested=sum(line.outcome == "manifested" for line in self.lines),
-            parcels_manifested=self.parcels_manifested,
-            labels_bought=self.labels_bought,
-            labels_found=self.labels_found,
-            labels_refused=self.labels_refused,
-            labels_unknown=len(self.unknown),
-            labels_voided=self.labels_voided,
-            put_back=self.put_back,
-            too_large=self.too_large,
-            lines=tuple(self.lines),
-            problems=tuple(self.problems),
-        )
 
 
 async def ship_waves() -> ShipReport:
@@ -106,7 +37,7 @@ async def ship_waves() -> ShipReport:
     A partner that does not answer leaves its waves locked and does not hold up others. What is
     left undone wakes `ship` again.
     """
-    tally = _Tally()
+    tally = Tally()
     async with open_line() as outgoing:
         async with transaction(long=True) as session:
             opened = await open_waves(session)
@@ -116,7 +47,7 @@ async def ship_waves() -> ShipReport:
         await asyncio.gather(
             *(_ship_from(outgoing, warehouse, tally=tally) for warehouse in warehouses)
         )
-        await _void_left_over(outgoing, tally=tally)
+        await void_left_over(outgoing, tally=tally)
     async with transaction() as session:
         if tally.unfinished:
             await wakeups.wake(session, "ship", reason="parcels wait", delay_seconds=_RETRY_SECONDS)
@@ -131,7 +62,7 @@ async def next_cut_off(session: AsyncSession) -> datetime | None:
     return await waves.next_cut_off(session)
 
 
-async def _ship_from(outgoing: Outgoing, warehouse: str, *, tally: _Tally) -> None:
+async def _ship_from(outgoing: Outgoing, warehouse: str, *, tally: Tally) -> None:
     asked: dict[str, UUID] = {}  # by carrier: the last shipment this run asked a label for
     fresh: set[UUID] = set()  # waves whose manifest cannot have been sent before this run
     more = True
@@ -154,7 +85,7 @@ async def _portion(
     *,
     asked: dict[str, UUID],
     fresh: set[UUID],
-    tally: _Tally,
+    tally: Tally,
 ) -> bool:
     """Lock what is due and buy a portion of labels; when none is left, tell the warehouse.
 
@@ -166,7 +97,7 @@ async def _portion(
         carriers = await labels.carriers_wanted(session, [wave.id for wave in under_way])
     portions = await asyncio.gather(
         *(
-            _buy_labels(
+            buy_labels(
                 outgoing,
                 carrier,
                 wave_ids=[wave.id for wave in under_way],
@@ -186,9 +117,9 @@ async def _portion(
     return False
 
 
-async def _lock(session: AsyncSession, warehouse: str, *, tally: _Tally) -> set[UUID]:
+async def _lock(session: AsyncSession, warehouse: str, *, tally: Tally) -> set[UUID]:
     """Close the waves whose cut-off has come; what is not whole any more stays behind."""
-    await waves.guard_docks(session, [warehouse])
+    await waves.guard_docks(session, [warehouse], patient=True)
     if await _on_hold(session, warehouse):
         return set()
     due = {wave.id for wave in await waves.lock_due(session, warehouse)}
@@ -223,92 +154,13 @@ async def _on_hold(session: AsyncSession, warehouse: str) -> bool:
     return bool(held.scalar_one())
 
 
-# --- labels ---------------------------------------------------------------------------
-
-
-async def _buy_labels(
-    outgoing: Outgoing,
-    carrier: str,
-    *,
-    wave_ids: Sequence[UUID],
-    asked: dict[str, UUID],
-    tally: _Tally,
-) -> bool:
-    """Ask for the next labels of a carrier and keep the answers; False when none are left."""
-    try:
-        partner = await endpoint(CARRIER, carrier)
-    except NoEndpoint as error:
-        tally.problems.append(str(error))
-        return False
-    async with transaction() as session:
-        wanted = await labels.claim(
-            session,
-            carrier=carrier,
-            wave_ids=wave_ids,
-            after=asked.get(carrier),
-            limit=LABELS_A_COMMIT,
-        )
-    if not wanted:
-        return False
-    places = asyncio.Semaphore(LABELS_AT_ONCE)
-    answers = await asyncio.gather(
-        *(_ask(outgoing, partner, each, places=places, tally=tally) for each in wanted)
-    )
-    bought = [answer for answer in answers if isinstance(answer, Label)]
-    refused = [answer for answer in answers if isinstance(answer, Refused)]
-    async with transaction() as session:
-        await labels.record(session, bought=bought, refused=refused)
-    known = {label.shipment_id for label in bought} | {no.shipment_id for no in refused}
-    tally.unknown |= {each.ticket.shipment_id for each in wanted} - known
-    tally.labels_refused += len(refused)
-    tally.problems += [f"{carrier}: {answer.reason}" for answer in refused]
-    asked[carrier] = wanted[-1].ticket.shipment_id
-    return True
-
-
-async def _ask(
-    outgoing: Outgoing,
-    carrier: Partner,
-    wanted: Wanted,
-    *,
-    places: asyncio.Semaphore,
-    tally: _Tally,
-) -> Label | Refused | None:
-    """Return the label, or the carrier's no, or None when it cannot be known now."""
-    shipment_id = wanted.ticket.shipment_id
-    async with places:
-        try:
-            if not wanted.asked:
-                try:
-                    label = await gateway.buy_label(outgoing, carrier, wanted.ticket)
-                except AnswerLost:
-                    pass  # it may be bought: look before asking again
-                else:
-                    tally.labels_bought += 1
-                    return label
-            found = await gateway.find_label(outgoing, carrier, shipment_id)
-            if found is not None:
-                tally.labels_found += 1
-                return found
-            label = await gateway.buy_label(outgoing, carrier, wanted.ticket)
-        except (AnswerLost, PartnerUnavailable):
-            return None
-        except (PartnerRefused, LabelVoided) as no:
-            return Refused(shipment_id=shipment_id, reason=str(no))
-        tally.labels_bought += 1
-        return label
-
-
-# --- manifests ------------------------------------------------------------------------
-
-
 async def _settle_sent(
     outgoing: Outgoing,
     warehouse: str,
     under_way: Iterable[WaveRow],
     *,
     fresh: Collection[UUID],
-    tally: _Tally,
+    tally: Tally,
 ) -> list[WaveRow]:
     """Note waves that an earlier run's manifest reached; return those that it did not reach.
 
@@ -327,7 +179,7 @@ async def _settle_sent(
         except PartnerUnavailable as error:
             tally.problems.append(str(error))
             tally.unfinished = True
-            tally.lines.append(_line(wave, outcome="waiting"))
+            tally.lines.append(line_of(wave, outcome="waiting"))
             continue
         if heard:
             await _note_manifested(wave, tally=tally)
@@ -337,14 +189,14 @@ async def _settle_sent(
 
 
 async def _settle(
-    session: AsyncSession, warehouse: str, wave_ids: Sequence[UUID], *, tally: _Tally
+    session: AsyncSession, warehouse: str, wave_ids: Sequence[UUID], *, tally: Tally
 ) -> None:
     """Take out of locked waves what cannot leave: no label, no goods, or a member without them.
 
     Parcels that belong together are taken out together and keep the labels they have. They come
     back in a late wave of this cut-off; those that a carrier refused wait for another day.
     """
-    await waves.guard_docks(session, [warehouse])
+    await waves.guard_docks(session, [warehouse], patient=True)
     await shipments.drop_unbacked(session, wave_ids=wave_ids)
     rows = {
         row.parcel.shipment_id: row
@@ -364,7 +216,7 @@ async def _settle(
         for each in bound
     ]
     await shipments.put_back(session, staying, another_day=refused)
-    await waves.reopen_empty(session, wave_ids)
+    await waves.cancel_empty(session, wave_ids)
     tally.put_back += len(staying)
     tally.unfinished |= len(staying) > len(refused)
 
@@ -373,11 +225,11 @@ def _may_leave(row: Movable) -> bool:
     return row.locked and row.labelled and row.parcel.ready_at is not None
 
 
-async def _manifest(outgoing: Outgoing, wave: WaveRow, *, tally: _Tally) -> None:
+async def _manifest(outgoing: Outgoing, wave: WaveRow, *, tally: Tally) -> None:
     async with transaction() as session:
         lines = await _manifest_lines(session, wave.id)
     if not lines:
-        tally.lines.append(_line(wave, outcome="emptied"))
+        tally.lines.append(line_of(wave, outcome="emptied"))
         return
     try:
         partner = await endpoint(WAREHOUSE, wave.warehouse)
@@ -396,7 +248,7 @@ async def _manifest(outgoing: Outgoing, wave: WaveRow, *, tally: _Tally) -> None
     except CaravanError as error:
         tally.problems.append(f"wave {wave.id}: {error}")
         tally.unfinished = True
-        tally.lines.append(_line(wave, outcome="waiting"))
+        tally.lines.append(line_of(wave, outcome="waiting"))
         return
     await _note_manifested(wave, tally=tally)
 
@@ -420,7 +272,7 @@ async def _manifest_lines(session: AsyncSession, wave_id: UUID) -> list[Manifest
     ]
 
 
-async def _note_manifested(wave: WaveRow, *, tally: _Tally) -> None:
+async def _note_manifested(wave: WaveRow, *, tally: Tally) -> None:
     async with transaction() as session:
         if not await waves.set_manifested(session, wave.id):
             return
@@ -437,7 +289,7 @@ async def _note_manifested(wave: WaveRow, *, tally: _Tally) -> None:
             ],
         )
     tally.parcels_manifested += parcels
-    tally.lines.append(_line(wave, outcome="manifested", parcels=parcels))
+    tally.lines.append(line_of(wave, outcome="manifested", parcels=parcels))
 
 
 async def _parcels(session: AsyncSession, wave_id: UUID) -> int:
@@ -456,39 +308,3 @@ def _told(wave: WaveRow) -> Mapping[str, str | int]:
         "cut_off_at": wave.cut_off_at.isoformat(),
         "number": wave.number,
     }
-
-
-def _line(wave: WaveRow, *, outcome: str, parcels: int | None = None) -> WaveLine:
-    return WaveLine(
-        wave_id=wave.id,
-        warehouse=wave.warehouse,
-        carrier=wave.carrier,
-        cut_off_at=wave.cut_off_at,
-        number=wave.number,
-        parcels=wave.parcels if parcels is None else parcels,
-        outcome=outcome,
-    )
-
-
-async def _void_left_over(outgoing: Outgoing, *, tally: _Tally) -> None:
-    """Give back the labels of parcels that were cancelled after theirs was bought."""
-    async with transaction() as session:
-        left_over = await labels.superfluous(session, limit=_VOIDS_A_RUN)
-    done: list[UUID] = []
-    for shipment_id, carrier, label_id in left_over:
-        try:
-            partner = await endpoint(CARRIER, carrier)
-            known = label_id
-            if known is None:
-                found = await gateway.find_label(outgoing, partner, shipment_id)
-                known = None if found is None else found.label_id
-            if known is not None:
-                await gateway.void_label(outgoing, partner, known)
-            done.append(shipment_id)
-        except LabelVoided:
-            done.append(shipment_id)
-        except (AnswerLost, CaravanError) as error:
-            tally.problems.append(f"label of {shipment_id}: {error}")
-    async with transaction() as session:
-        await labels.set_voided(session, done)
-    tally.labels_voided += len(done)

@@ -315,13 +315,33 @@ async def test_a_carrier_that_is_down_at_the_cut_off_sends_a_late_wave() -> None
         assert wake.reason == "parcels wait"
         assert {p.state for p in await live_parcels(heavy.orders)} == {"locked"}
 
+        async with transaction() as session:
+            assert await next_cut_off(session) is None  # the wake-up paces the tries
+        await ship_waves()
         await misbehave(world, "carriers/swift", {})
         up = await ship_waves()
 
         assert (up.parcels_manifested, up.put_back) == (2, 0)
         (parcel, _) = await live_parcels(light.orders)
         (wave,) = await sql("SELECT * FROM wave WHERE id = :id", id=parcel.wave_id)
-        assert (wave.state, wave.cut_off_at) == ("manifested", due)
+        assert (wave.state, wave.cut_off_at, wave.number) == ("manifested", due, 1)
+    assert await violations() == []
+
+
+async def test_a_late_label_leaves_in_a_late_wave_of_the_same_cut_off() -> None:
+    await add_network()
+    async with companies(swift={"behaviour": {"answers": {"refused": {"first": 1}}}}):
+        groups = await allocated((NORTH,), (NORTH,), (NORTH,))
+        due = await reach_cut_off()
+
+        first = await ship_waves()
+        second = await ship_waves()
+
+        assert (first.parcels_manifested, first.put_back) == (2, 1)
+        assert (second.parcels_manifested, second.put_back) == (1, 0)
+    rows = await sql("SELECT number, parcels, state, cut_off_at FROM wave ORDER BY number")
+    assert [tuple(row) for row in rows] == [(1, 2, "manifested", due), (2, 1, "manifested", due)]
+    assert await states([group.orders[0] for group in groups]) == ["allocated"] * 3
     assert await violations() == []
 
 
