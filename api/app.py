@@ -74,7 +74,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         if cache is not None:
             stack.push_async_callback(cache.aclose)
         app.state.cache = cache
-        app.state.limits = Limits(cache)
+        app.state.limits = Limits(cache, factor=settings().rate_limit_factor)
         app.state.limits.start()
         stack.push_async_callback(app.state.limits.close)
         app.state.identities = Identities()

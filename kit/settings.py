@@ -46,6 +46,8 @@ class Settings(BaseSettings):
     approval_limit_fen: int = Field(default=5_000_000, ge=0)
     refunds_per_second: int = Field(default=100, ge=1, le=150)
     closing_grace_seconds: int = Field(default=600, ge=0)
+    # A replay packs hours into minutes, but rates are judged by the wall clock.
+    rate_limit_factor: int = Field(default=1, ge=1, le=10_000)
 
     db_pool_size: int = Field(default=8, ge=1, le=100)
 

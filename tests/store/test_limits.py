@@ -67,6 +67,12 @@ def test_the_refusal_says_when_the_window_ends() -> None:
     limits.take(user="ann", route="POST /y", limit=1)
 
 
+def test_a_shop_whose_time_runs_fast_lets_more_through() -> None:
+    limits = Limits(None, wall=Wall(), factor=2)
+
+    assert taken(limits, "ann", times=20) == 10
+
+
 async def test_processes_share_their_counts(cache: Cache) -> None:
     user, wall = f"ann-{new_id()}", Wall()
     here, there = Limits(cache, wall=wall), Limits(cache, wall=wall)
