@@ -72,11 +72,21 @@ async def anchored(session: AsyncSession) -> dict[UUID, frozenset[str]]:
     A group that leaves whole and has members without goods (a short receipt, a broken unit) is
     completed in that warehouse, so what it lacks is bought for that one and no other.
     """
-    return {
-        group.group_id: group.only
-        for group in await _waiting_groups(session)
-        if group.only is not None
-    }
+    connection = await session.connection()
+    rows = await connection.execute(
+        text(
+            "WITH waiting AS MATERIALIZED (SELECT DISTINCT g.id"
+            "  FROM buyer_order o JOIN buying_group g ON g.id = o.group_id"
+            "  WHERE o.state IN ('confirmed', 'won') AND o.claim_units > 0"
+            "  AND g.warehouse_policy = 'whole' AND g.state IN ('succeeded', 'drawn'))"
+            " SELECT m.group_id, array_agg(DISTINCT c.warehouse) AS warehouses"
+            " FROM waiting JOIN buyer_order m ON m.group_id = waiting.id"
+            " JOIN (SELECT order_id, warehouse FROM reservation WHERE state = 'live'"
+            "  UNION ALL SELECT order_id, warehouse FROM peg WHERE state = 'live') AS c"
+            "  ON c.order_id = m.id GROUP BY m.group_id"
+        )
+    )
+    return {row.group_id: frozenset(row.warehouses) for row in rows}
 
 
 async def _waiting_groups(session: AsyncSession) -> list[GroupWant]:
@@ -88,12 +98,7 @@ async def _waiting_groups(session: AsyncSession) -> list[GroupWant]:
                 "SELECT o.id, o.group_id, o.sku, o.units, o.province, o.city, p.weight_grams,"
                 "  g.warehouse_policy = 'whole' AS whole,"
                 "  coalesce(g.closed_at, o.confirmed_at) AS completed_at,"
-                "  coalesce(g.ship_by, o.confirmed_at) AS ship_by,"
-                "  (SELECT array_agg(DISTINCT c.warehouse) FROM ("
-                "    SELECT r.warehouse FROM reservation r JOIN buyer_order m ON m.id = r.order_id"
-                "     WHERE m.group_id = o.group_id AND r.state = 'live'"
-                "    UNION SELECT x.warehouse FROM peg x JOIN buyer_order m ON m.id = x.order_id"
-                "     WHERE m.group_id = o.group_id AND x.state = 'live') c) AS anchors"
+                "  coalesce(g.ship_by, o.confirmed_at) AS ship_by"
                 " FROM buyer_order o JOIN buying_group g ON g.id = o.group_id"
                 " JOIN product p ON p.sku = o.sku"
                 " WHERE o.state IN ('confirmed', 'won') AND o.claim_units > 0"
@@ -107,6 +112,7 @@ async def _waiting_groups(session: AsyncSession) -> list[GroupWant]:
             Want(order_id=row.id, units=row.units, province=row.province, city=row.city)
         )
     heads = {row.group_id: row for row in rows}
+    anchors = await anchored(session)
     return [
         GroupWant(
             group_id=group_id,
@@ -116,7 +122,7 @@ async def _waiting_groups(session: AsyncSession) -> list[GroupWant]:
             completed_at=row.completed_at,
             ship_by=row.ship_by,
             wants=tuple(wants[group_id]),
-            only=frozenset(row.anchors) if row.whole and row.anchors else None,
+            only=anchors.get(group_id),
         )
         for group_id, row in heads.items()
     ]

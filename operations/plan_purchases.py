@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -22,6 +22,7 @@ from kit.ids import new_id
 from kit.outbox import Fact
 from kit.settings import settings
 from logistics.network import Network, read_network
+from logistics.stranded import anchored
 from operations.close_short import close_short
 from operations.purchase_decision import DecidedOrder, PurchaseDecision, decide, from_plan, to_plan
 from optimizer.plan import plan_procurement
@@ -96,7 +97,16 @@ async def _read(session: AsyncSession) -> _Seen:
     terms = await read_terms(session, skus)
     wares = await plans.wares(session, skus)
     network = await read_network(session)
-    needs = [_need(order, network, unit_grams=wares[order.sku].weight_grams) for order in uncovered]
+    anchors = await anchored(session)
+    needs = [
+        _need(
+            order,
+            network,
+            unit_grams=wares[order.sku].weight_grams,
+            only=anchors.get(order.group_id),
+        )
+        for order in uncovered
+    ]
     netted = net(
         needs,
         available=await plans.available(session, skus),
@@ -130,7 +140,14 @@ async def _read(session: AsyncSession) -> _Seen:
     )
 
 
-def _need(order: buyers.UncoveredOrder, network: Network, *, unit_grams: int) -> UncoveredNeed:
+def _need(
+    order: buyers.UncoveredOrder,
+    network: Network,
+    *,
+    unit_grams: int,
+    only: Collection[str] | None,
+) -> UncoveredNeed:
+    """Return what an order needs; `only` is where the rest of its group waits already."""
     quotes = {
         name: network.quote(
             name,
@@ -140,7 +157,7 @@ def _need(order: buyers.UncoveredOrder, network: Network, *, unit_grams: int) ->
             unit_grams=unit_grams,
         )
         for name, place in network.places.items()
-        if not place.on_hold
+        if not place.on_hold and (only is None or name in only)
     }
     return UncoveredNeed(
         order_id=order.order_id,

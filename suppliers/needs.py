@@ -15,7 +15,7 @@ class UncoveredNeed:
     group_id: UUID
     sku: str
     units: int
-    ways: Mapping[str, int]  # price of its parcels by warehouse; none: it does not go there
+    ways: Mapping[str, int]  # price of its parcels by warehouse that may serve it
     ship_by: datetime
     whole: bool  # the group leaves from one warehouse
 
