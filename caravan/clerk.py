@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from caravan import duties
 from kit.db import make_engine, use_engine
 from kit.errors import CaravanError
+from kit.logs import configure_logs
 from kit.outgoing import HostRefused
 from kit.settings import settings
 from operations.companies import open_line
@@ -53,6 +54,7 @@ async def work(stop: asyncio.Event) -> None:
             ("payments", duties.poll_payments, 1.0),
             ("budgets", duties.recompute_budgets, 0.05),
             ("waves", duties.wake_for_cut_offs, _IDLE_SECONDS),
+            ("purchases", duties.watch_purchases, 1.0),
             ("early letters", duties.replay_early_letters, 10.0),
             ("answers", duties.forget_old_answers, 60.0),
         ):
@@ -60,6 +62,7 @@ async def work(stop: asyncio.Event) -> None:
 
 
 async def _main() -> None:
+    configure_logs()
     configured = settings()
     if configured.database_url is None:
         raise SystemExit("the clerk needs CARAVAN_DATABASE_URL")

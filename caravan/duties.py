@@ -8,7 +8,7 @@ from sqlalchemy import text
 from kit import inbox, outbox, wakeups
 from kit.db import is_gone, transaction
 from kit.errors import CaravanError
-from operations import apply_stock_feed, cap_groups, expire_groups, hear, tell
+from operations import apply_stock_feed, cap_groups, close_short, expire_groups, hear, tell
 from operations import poll_payments as payment_polls
 from operations.errors import CannotApply
 
@@ -124,6 +124,11 @@ async def wake_for_cut_offs() -> int:
         for warehouse in warehouses:
             await wakeups.wake(session, "ship", warehouse, reason="cut-off")
     return len(warehouses)
+
+
+async def watch_purchases() -> int:
+    """Give up what suppliers never delivered, and end the rests of those that refused."""
+    return await close_short.watch_purchases()
 
 
 async def replay_early_letters() -> int:

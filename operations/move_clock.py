@@ -9,6 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kit.clock import business_now, move_clock
 from kit.db import transaction
+from operations import close_short
 
 # Everything that somebody acts upon when business time reaches it; each has a partial index.
 _NEXT_DUE: Final = """
@@ -59,6 +60,10 @@ async def move(*, to: datetime) -> ClockReport:
 
 async def _report(session: AsyncSession, *, now: datetime) -> ClockReport:
     connection = await session.connection()
-    next_due_at = (await connection.execute(text(_NEXT_DUE))).scalar_one()
+    dues = (
+        (await connection.execute(text(_NEXT_DUE))).scalar_one(),
+        await close_short.next_due(session),
+    )
     backlog = (await connection.execute(text(_BACKLOG))).scalar_one()
+    next_due_at = min((due for due in dues if due is not None), default=None)
     return ClockReport(now=now, next_due_at=next_due_at, backlog=backlog)
