@@ -36,6 +36,7 @@ from kit.batching import Batcher
 from kit.cache import Cache, connect
 from kit.db import engine, make_engine, transaction, use_engine
 from kit.settings import settings
+from payments.provider import close_provider
 
 _ROUTERS: Final = (
     health.router,
@@ -69,6 +70,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             use_engine(mine)
             stack.push_async_callback(mine.dispose)
             stack.callback(use_engine, None)
+        stack.push_async_callback(close_provider)
         redis_url = settings().redis_url
         cache = None if redis_url is None else Cache(connect(redis_url.get_secret_value()))
         if cache is not None:

@@ -20,6 +20,7 @@ from kit.logs import configure_logs
 from kit.outgoing import HostRefused
 from kit.settings import settings
 from operations.companies import open_line
+from payments.provider import close_provider
 
 _IDLE_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 5.0
@@ -79,6 +80,7 @@ async def _main() -> None:
     log.info("clerk.started")
     async with open_line():
         await work(stop)
+    await close_provider()
     await engine.dispose()
     log.info("clerk.stopped")
 

@@ -5,11 +5,11 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.stage import nothing, page, run_name, stage, table, taken
+from flows.stage import nothing, page, stage, table, taken
 from operations import cap_groups as capping
 
 
-@flow(name="cap_groups", flow_run_name=run_name)
+@flow(name="cap_groups", flow_run_name="cap_groups {reason}")
 async def cap_groups(*, reason: str = "by hand") -> State[Any]:
     """Recompute what may be promised of every SKU, from stock, supply and caps.
 

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from operations.audit import audit
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from flows.stage import page, run_name, stage, table, taken
+from flows.stage import page, stage, table, taken
+from operations.audit import audit
 
 
-@flow(name="check", flow_run_name=run_name)
+@flow(name="check", flow_run_name="check {reason}")
 async def check(*, reason: str = "by hand") -> State[Any]:
     """Check every invariant of seats, money and goods; a violation fails the run.
 

@@ -5,11 +5,11 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.stage import nothing, page, run_name, stage, table, taken
+from flows.stage import nothing, page, stage, table, taken
 from operations import expire_groups as expiry
 
 
-@flow(name="expire_groups", flow_run_name=run_name)
+@flow(name="expire_groups", flow_run_name="expire_groups {reason}")
 async def expire_groups(*, reason: str = "by hand") -> State[Any]:
     """Release seats and end groups whose time is over.
 

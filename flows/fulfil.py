@@ -5,13 +5,13 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.stage import nothing, page, run_name, stage, table, taken
+from flows.stage import nothing, page, stage, table, taken
 from kit.money import yuan
 from operations import allocate_groups
 from operations.allocation_report import AllocationReport
 
 
-@flow(name="fulfil", flow_run_name=run_name)
+@flow(name="fulfil", flow_run_name="fulfil {reason}")
 async def fulfil(*, reason: str = "by hand") -> State[Any]:
     """Cover completed groups with stock and inbound goods, earliest completed first.
 

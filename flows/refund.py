@@ -5,11 +5,11 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.stage import nothing, page, run_name, stage, table, taken
+from flows.stage import nothing, page, stage, table, taken
 from operations import send_refunds
 
 
-@flow(name="refund", flow_run_name=run_name)
+@flow(name="refund", flow_run_name="refund {reason}")
 async def refund(*, reason: str = "by hand") -> State[Any]:
     """Send queued refunds and ask about accepted ones, paced below the provider's limit.
 

@@ -7,7 +7,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
-from flows.stage import nothing, page, run_name, stage, table, taken, transient
+from flows.stage import nothing, page, stage, table, taken, transient
 from kit.ids import new_id
 from kit.money import yuan
 from operations import plan_purchases, send_orders
@@ -41,7 +41,7 @@ async def send() -> SendReport:
     return await send_orders.send_orders()
 
 
-@flow(name="replenish", flow_run_name=run_name)
+@flow(name="replenish", flow_run_name="replenish {reason}")
 async def replenish(*, cycle: str = "", reason: str = "by hand") -> State[Any]:
     """Plan what is missing, order it, and send what is approved.
 

@@ -11,6 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -24,8 +25,10 @@ from flows.deployments import CATALOGUE, Served, register
 from kit import wakeups
 from kit.db import make_engine, transaction, use_engine
 from kit.errors import CaravanError
+from kit.logs import configure_logs
 from kit.settings import settings
 from operations.companies import open_line
+from payments.provider import close_provider
 
 _LOOK_SECONDS: Final = 0.25
 _FAILED_PAUSE_SECONDS: Final = 10.0
@@ -33,6 +36,15 @@ _FORMS_SECONDS: Final = 5.0
 _STOP_SECONDS: Final = 8.0
 
 log = structlog.get_logger("runner")
+
+
+def run_name(flow: str, reasons: str) -> str:
+    """Return what a run is called in the UI: the flow, when, and why.
+
+    Prefect formats names with the parameters, so a brace in a reason must not look like one.
+    """
+    why = reasons.replace("{", "(").replace("}", ")")
+    return f"{flow} {datetime.now(UTC):%Y-%m-%d %H:%M:%S} {why}".strip()
 
 
 class WakeUps:
@@ -67,7 +79,8 @@ class WakeUps:
     async def _run(self, name: str, asked: Sequence[wakeups.Wanted]) -> None:
         served = self._served[name]
         reasons = ", ".join(sorted({one.reason for one in asked if one.reason}))
-        run: Callable[..., Awaitable[object]] = served.flow
+        named = served.flow.with_options(flow_run_name=run_name(name, reasons))
+        run: Callable[..., Awaitable[object]] = named
         try:
             await run(reason=reasons or "wake-up")
         except Exception as error:
@@ -121,6 +134,7 @@ def _say_ready() -> None:
 
 
 async def _main() -> None:
+    configure_logs()
     configured = settings()
     if configured.database_url is None:
         raise SystemExit("the flow runner needs CARAVAN_DATABASE_URL")
@@ -145,6 +159,7 @@ async def _main() -> None:
     serving.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await serving
+    await close_provider()
     await engine.dispose()
     log.info("runner.stopped")
 

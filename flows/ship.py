@@ -5,11 +5,11 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.stage import nothing, page, run_name, stage, table, taken
+from flows.stage import nothing, page, stage, table, taken
 from operations import ship_waves
 
 
-@flow(name="ship", flow_run_name=run_name)
+@flow(name="ship", flow_run_name="ship {reason}")
 async def ship(*, reason: str = "by hand") -> State[Any]:
     """Open waves for ready parcels and hand over those whose cut-off has come.
 

@@ -3,12 +3,10 @@
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from kit.db import engine_is_set, make_engine, use_engine
@@ -47,13 +45,6 @@ async def stage(name: str) -> AsyncIterator[bool]:
             stack.callback(use_engine, None)
         await stack.enter_async_context(open_line())
         yield await stack.enter_async_context(lease(f"flow:{name}", seconds=FLOW_LEASE_SECONDS))
-
-
-def run_name() -> str:
-    """Return what a run is called in the UI: the flow, the minute, and why it runs."""
-    reason = str(flow_run.parameters.get("reason", "") or "").strip()
-    name = str(flow_run.flow_name or "flow")
-    return f"{name} {datetime.now(UTC):%Y-%m-%d %H:%M:%S} {reason}".strip()
 
 
 def taken(name: str) -> State[Any]:

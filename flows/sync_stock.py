@@ -5,11 +5,11 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.stage import nothing, page, run_name, stage, table, taken
+from flows.stage import nothing, page, stage, table, taken
 from operations import watch_feeds
 
 
-@flow(name="sync_stock", flow_run_name=run_name)
+@flow(name="sync_stock", flow_run_name="sync_stock {reason}")
 async def sync_stock(*, reason: str = "by hand") -> State[Any]:
     """Poll the warehouses that are silent and report how far each source was heard.
 

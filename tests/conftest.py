@@ -19,6 +19,7 @@ from sqlalchemy.engine import make_url
 import migrations
 from kit.db import make_engine, use_engine
 from kit.ids import new_id
+from kit.logs import configure_logs
 from kit.servers.postgres import Postgres
 from kit.servers.quarters import discard
 from kit.servers.valkey import Valkey
@@ -26,6 +27,7 @@ from kit.settings import settings
 
 _EXTERNAL = os.environ.get("CARAVAN_DATABASE_URL")
 ROOT = Path(__file__).resolve().parent.parent
+configure_logs()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
