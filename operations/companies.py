@@ -21,23 +21,29 @@ class NoEndpoint(NotFound):
 
 class _Line:
     current: Outgoing | None = None
+    users: int = 0
 
 
 @asynccontextmanager
 async def open_line() -> AsyncIterator[Outgoing]:
-    """Open the client that calls partners for as long as the block lasts; nests freely."""
-    if _Line.current is not None:
-        yield _Line.current
-        return
-    configured = settings()
-    async with Outgoing(
-        allowed_hosts=configured.allowed_hosts, allow_private=not configured.production
-    ) as outgoing:
-        _Line.current = outgoing
-        try:
-            yield outgoing
-        finally:
+    """Open the client that calls partners for as long as the block lasts.
+
+    Blocks may nest and overlap: they share one client, and the last to end closes it.
+    """
+    outgoing = _Line.current
+    if outgoing is None:
+        configured = settings()
+        outgoing = _Line.current = Outgoing(
+            allowed_hosts=configured.allowed_hosts, allow_private=not configured.production
+        )
+    _Line.users += 1
+    try:
+        yield outgoing
+    finally:
+        _Line.users -= 1
+        if not _Line.users:
             _Line.current = None
+            await outgoing.aclose()
 
 
 def line() -> Outgoing:
