@@ -3,9 +3,14 @@
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Final
 
-from kit.partners import HostRefused
+import httpx
+
+from kit.partners import HostRefused, Partner
+
+_HIGHEST_PORT: Final = 65_535
 
 
 async def checked_address(host: str, port: int, *, allowed: Iterable[str], private: bool) -> str:
@@ -40,3 +45,18 @@ def _may_be_called(text: str, *, private: bool) -> bool:
     if address.is_multicast or address.is_unspecified:
         return False
     return private or (address.is_global and not address.is_reserved)
+
+
+def url_of(partner: Partner, path: str, *, params: Mapping[str, str] | None) -> httpx.URL:
+    """Return where a call to a partner goes.
+
+    Raises:
+        HostRefused: the address that is noted for the partner is none.
+    """
+    try:
+        url = httpx.URL(partner.url.rstrip("/") + path, params=params)
+    except httpx.InvalidURL as error:
+        raise HostRefused(f"{partner.code} has no proper address: {error}") from error
+    if url.port is not None and not 0 < url.port <= _HIGHEST_PORT:
+        raise HostRefused(f"{partner.code} has no proper address: there is no port {url.port}")
+    return url

@@ -19,7 +19,7 @@ import httpx
 import msgspec
 from standardwebhooks import Webhook
 
-from kit.addresses import checked_address
+from kit.addresses import checked_address, url_of
 from kit.breaker import Breaker, BreakerOpen
 from kit.ids import new_id
 from kit.partners import (
@@ -166,7 +166,7 @@ class Outgoing:
         """
         request = httpx.Request(
             method,
-            httpx.URL(partner.url.rstrip("/") + path, params=params),
+            url_of(partner, path, params=params),
             content=content,
             headers={
                 **headers,

@@ -219,6 +219,26 @@ async def test_only_allowed_hosts_and_public_addresses_are_called(company: Compa
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "https://localhost:many",
+        "https://localhost:99999",
+        "https://[::1",
+        "https://local\nhost",
+        "https://xn--\u2603.example",
+        "https://",
+        "localhost",
+        "",
+    ],
+)
+async def test_an_address_that_is_none_is_never_called(outgoing: Outgoing, url: str) -> None:
+    partner = Partner(code="leaf", url=url, secret=None)
+
+    with pytest.raises(HostRefused, match=r"leaf|not an allowed host"):
+        await _order(outgoing, partner)
+
+
+@pytest.mark.parametrize(
     ("name", "trusted"), [("localhost", True), ("localhost", False), ("other.example", True)]
 )
 async def test_a_certificate_must_be_trusted_and_name_the_host(
