@@ -63,8 +63,9 @@ class SupplierItem(Rule):
     lead_days: int | None = Field(default=None, ge=0, description="null: the supplier's")
     breaks: tuple[PriceBreak, ...] = Field(
         default=(),
-        description="own price list, ascending; a lower price is answered by a change, fewer"
-        " units than the first break are refused; empty takes any price",
+        description="own price list, ascending, by the units of an order's lines together; a"
+        " lower price is answered by a change, fewer units than the first break are refused;"
+        " empty takes any price",
     )
 
 

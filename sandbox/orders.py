@@ -1,7 +1,7 @@
 """What a supplier makes of a purchase order: pure rules, no clock and no network."""
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -73,6 +73,13 @@ class Order:
     def skus(self) -> frozenset[str]:
         """SKUs of all lines."""
         return frozenset(line.sku for line in self.lines)
+
+    def by_sku(self, units: Callable[[Line], int]) -> Mapping[str, int]:
+        """Return some number of units, summed over the lines of each SKU."""
+        totals: Counter[str] = Counter()
+        for line in self.lines:
+            totals[line.sku] += units(line)
+        return totals
 
     def as_listed(self) -> dict[str, str]:
         """Return the order as a lookup shows it."""

@@ -154,16 +154,8 @@ class Supplier:
         partial = strikes("partial", behaviour.partial, subjects=order.skus)
         late = strikes("late", behaviour.late, subjects=order.skus)
         changed = strikes("change", behaviour.change, subjects=order.skus)
-        dearer = False
-        for line in order.lines:
-            self._promise(line, partial=partial, late=late and behaviour.late.announced)
-            list_price_fen = self._items[line.sku].list_price_fen(line.accepted_units)
-            if list_price_fen is not None and list_price_fen > line.unit_price_fen:
-                line.unit_price_fen, dearer = list_price_fen, True
-            if changed and behaviour.change.concerns((line.sku,)):
-                price_fen = dearer_fen(line.unit_price_fen, change=behaviour.change)
-                line.unit_price_fen = price_fen
-                line.promised_at = _later(line.promised_at, days=behaviour.change.days)
+        self._promise(order, partial=partial, late=late and behaviour.late.announced)
+        dearer = self._price(order, changed=changed)
         if not any(line.accepted_units for line in order.lines):
             self._reject(order, reason="below_minimum_or_capacity")
             return
@@ -179,19 +171,38 @@ class Supplier:
         for load in loads:
             self._road.plan(load)
 
-    def _promise(self, line: Line, *, partial: bool, late: bool) -> None:
-        behaviour, item, now = self.behaviour, self._items[line.sku], self.office.clock.now
-        units = line.wanted_units
-        if partial and behaviour.partial.concerns((line.sku,)):
-            units = part_of(units, partial=behaviour.partial)
-        if item.list_price_fen(units) == 0:
-            units = 0
-        queue_days = item.book(units, today=now.date())
-        if queue_days is None:
-            units, queue_days = 0, 0
-        late_days = behaviour.late.days if late and behaviour.late.concerns((line.sku,)) else 0
-        line.accepted_units = units
-        line.promised_at = now + timedelta(days=item.lead_days + queue_days + late_days)
+    def _promise(self, order: Order, *, partial: bool, late: bool) -> None:
+        behaviour, now = self.behaviour, self.office.clock.now
+        offered = {
+            line.line_no: part_of(line.wanted_units, partial=behaviour.partial)
+            if partial and behaviour.partial.concerns((line.sku,))
+            else line.wanted_units
+            for line in order.lines
+        }
+        # A price list counts a SKU's units over the whole order, whatever their warehouses.
+        together = order.by_sku(lambda line: offered[line.line_no])
+        for line in order.lines:
+            item = self._items[line.sku]
+            units = offered[line.line_no] if item.list_price_fen(together[line.sku]) != 0 else 0
+            queue_days = item.book(units, today=now.date())
+            if queue_days is None:
+                units, queue_days = 0, 0
+            late_days = behaviour.late.days if late and behaviour.late.concerns((line.sku,)) else 0
+            line.accepted_units = units
+            line.promised_at = now + timedelta(days=item.lead_days + queue_days + late_days)
+
+    def _price(self, order: Order, *, changed: bool) -> bool:
+        """Price the accepted units; return whether the own list is dearer than what was asked."""
+        change, dearer = self.behaviour.change, False
+        accepted = order.by_sku(lambda line: line.accepted_units)
+        for line in order.lines:
+            list_price_fen = self._items[line.sku].list_price_fen(accepted[line.sku])
+            if list_price_fen is not None and list_price_fen > line.unit_price_fen:
+                line.unit_price_fen, dearer = list_price_fen, True
+            if changed and change.concerns((line.sku,)):
+                line.unit_price_fen = dearer_fen(line.unit_price_fen, change=change)
+                line.promised_at = _later(line.promised_at, days=change.days)
+        return dearer
 
     def _loads(self, order: Order, *, late: bool) -> list[Load]:
         together: defaultdict[tuple[str, datetime], list[Line]] = defaultdict(list)

@@ -216,6 +216,35 @@ async def test_a_price_below_the_list_is_answered_with_the_list_price() -> None:
         assert rejected["client_ref"] == "po-small"
 
 
+async def test_lines_of_one_sku_reach_a_break_together() -> None:
+    breaks = [
+        {"min_units": 50, "unit_price_fen": 520},
+        {"min_units": 200, "unit_price_fen": 480},
+    ]
+    item = {"sku": "tea", "capacity_per_day": 1000, "breaks": breaks}
+
+    def in_two_lines(client_ref: str, *units: int) -> dict[str, Any]:
+        document = order(client_ref, price_fen=480)
+        (line,) = document["lines"]
+        lines = [line | {"line_no": n, "units": each} for n, each in enumerate(units, start=1)]
+        return document | {"lines": lines}
+
+    async with suppliers(items=[item]) as world:
+        await place(world, in_two_lines("po-reached", 170, 30))
+        await place(world, in_two_lines("po-short-of-it", 170, 29))
+        await place(world, in_two_lines("po-small", 25, 24))
+        await world.run_dry()
+
+        (accepted,) = world.shop.of("purchase_order.accepted")
+        (changed,) = world.shop.of("purchase_order.changed")
+        (rejected,) = world.shop.of("purchase_order.rejected")
+        assert [line["accepted_units"] for line in accepted["lines"]] == [170, 30]
+        assert {line["unit_price_fen"] for line in accepted["lines"]} == {480}
+        assert changed["client_ref"] == "po-short-of-it"
+        assert {line["unit_price_fen"] for line in changed["lines"]} == {520}
+        assert rejected["client_ref"] == "po-small"
+
+
 async def test_a_cancellation_is_too_late_once_goods_are_on_the_road() -> None:
     async with suppliers() as world:
         supplier_ref = (await place(world, order())).json()["supplier_ref"]
