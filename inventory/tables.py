@@ -229,7 +229,6 @@ class SeatBudget(SQLModel, table=True):
         CheckConstraint("claimed_units >= 0", name="seat_budget_claimed"),
         CheckConstraint("taken_seats >= 0", name="seat_budget_taken"),
         Index("seat_budget_recompute", "recompute_at"),
-        Index("seat_budget_dirty", "dirty_at", postgresql_where=text("dirty_at IS NOT NULL")),
     )
 
     sku: str = Field(primary_key=True, foreign_key="product.sku")
@@ -239,7 +238,6 @@ class SeatBudget(SQLModel, table=True):
     taken_seats: int = Field(default=0)
     ship_by_seconds: int | None = None  # shortest promise of the active campaigns, from success
     recompute_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    dirty_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # wall clock
     computed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     parts: dict[str, Any] = Field(
         default_factory=dict, sa_type=JSONB, sa_column_kwargs={"server_default": text("'{}'")}

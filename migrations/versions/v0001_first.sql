@@ -414,7 +414,6 @@ CREATE TABLE seat_budget (
     taken_seats INTEGER DEFAULT 0 NOT NULL,
     ship_by_seconds INTEGER,
     recompute_at TIMESTAMP WITH TIME ZONE,
-    dirty_at TIMESTAMP WITH TIME ZONE,
     computed_at TIMESTAMP WITH TIME ZONE,
     parts JSONB DEFAULT '{}' NOT NULL,
     PRIMARY KEY (sku),
@@ -422,7 +421,6 @@ CREATE TABLE seat_budget (
     CONSTRAINT seat_budget_taken CHECK (taken_seats >= 0),
     FOREIGN KEY(sku) REFERENCES product (sku)
 );
-CREATE INDEX seat_budget_dirty ON seat_budget (dirty_at) WHERE dirty_at IS NOT NULL;
 CREATE INDEX seat_budget_recompute ON seat_budget (recompute_at);
 
 CREATE TABLE session (
