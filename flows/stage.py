@@ -15,7 +15,7 @@ from kit.leases import lease
 from kit.settings import settings
 from operations.companies import open_line
 
-FLOW_LEASE_SECONDS: Final = 300
+TAKEN: Final = "Taken"
 _MOST_ROWS: Final = 200
 
 
@@ -44,12 +44,12 @@ async def stage(name: str) -> AsyncIterator[bool]:
             stack.push_async_callback(engine.dispose)
             stack.callback(use_engine, None)
         await stack.enter_async_context(open_line())
-        yield await stack.enter_async_context(lease(f"flow:{name}", seconds=FLOW_LEASE_SECONDS))
+        yield await stack.enter_async_context(lease(f"flow:{name}"))
 
 
 def taken(name: str) -> State[Any]:
     """Return the state of a doubled run: it found its work taken."""
-    return Completed(message=f"another run of {name} is at it; nothing done")
+    return Completed(name=TAKEN, message=f"another run of {name} is at it; nothing done")
 
 
 def nothing(why: str) -> State[Any]:
@@ -84,12 +84,7 @@ def table(rows: Sequence[Mapping[str, object]]) -> str:
     return "\n".join(lines)
 
 
-def transient(_task: object, _run: object, state: State[Any]) -> bool:
+async def transient(_task: object, _run: object, state: State[Any]) -> bool:
     """Return whether a failed task is worth repeating: only what may go away by itself."""
-    try:
-        state.result(raise_on_failure=True)
-    except Unavailable:
-        return True
-    except BaseException:  # noqa: BLE001 - whatever it was, it was not `Unavailable`
-        return False
-    return False
+    outcome = await state.aresult(raise_on_failure=False)
+    return isinstance(outcome, Unavailable)
