@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from operations.load_catalogue import load_catalogue
 from sqlalchemy.engine import make_url
 
 import migrations
@@ -31,6 +30,7 @@ from kit.servers.postgres import Postgres
 from kit.servers.processes import Process, ServerError, choose_port
 from kit.servers.valkey import Valkey
 from kit.settings import Settings
+from operations.load_catalogue import load_catalogue
 
 _READY_SECONDS: Final = 90.0
 _STOP_SECONDS: Final = 10.0
@@ -38,7 +38,6 @@ _WATCH_SECONDS: Final = 0.5
 # A part that dies this often in this time will not be saved by another start.
 _MOST_RESTARTS: Final = 5
 _RESTART_WINDOW_SECONDS: Final = 60.0
-_PREFECT_PORT: Final = 4200
 
 Say = Callable[[str], None]
 
@@ -232,7 +231,7 @@ class Stack:
         if self._settings.prefect_api_url is not None:
             return self._settings.prefect_api_url
         self._say("starting the Prefect server")
-        port = self._port(_PREFECT_PORT)
+        port = self._port(self._settings.prefect_port)
         url = f"http://127.0.0.1:{port}/api"
         environment = prefect_server.server_settings(
             self._home,

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+from prefect.client.schemas.objects import State
 from prefect.runner import Runner
 from sqlalchemy.exc import SQLAlchemyError
 
 from flows import automations
 from flows.approvals import Forms
 from flows.deployments import CATALOGUE, Served, register
+from flows.stage import TAKEN
 from kit import wakeups
 from kit.db import make_engine, transaction, use_engine
 from kit.errors import CaravanError
@@ -32,6 +34,8 @@ from payments.provider import close_provider
 
 _LOOK_SECONDS: Final = 0.25
 _FAILED_PAUSE_SECONDS: Final = 10.0
+_TAKEN_PAUSE_SECONDS: Final = 5.0
+_KEEP_SECONDS: Final = wakeups.LEASE_SECONDS / 4
 _FORMS_SECONDS: Final = 5.0
 _STOP_SECONDS: Final = 8.0
 
@@ -53,6 +57,8 @@ class WakeUps:
     def __init__(self, catalogue: Sequence[Served]) -> None:
         self._served = {served.name: served for served in catalogue}
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._asked: dict[str, Sequence[wakeups.Wanted]] = {}
+        self._kept_at = time.monotonic()
         self._not_before: dict[str, float] = {}
         self._swept_at: dict[str, float] = dict.fromkeys(self._served, time.monotonic())
 
@@ -66,6 +72,11 @@ class WakeUps:
             if name not in self._running and self._not_before.get(name, 0.0) <= now
         ]
         async with transaction() as session:
+            if self._running and now - self._kept_at >= _KEEP_SECONDS:
+                await wakeups.keep(
+                    session, [one for name in self._running for one in self._asked[name]]
+                )
+                self._kept_at = now
             for name in free:
                 every = self._served[name].every_seconds
                 if every is not None and now - self._swept_at[name] >= every:
@@ -73,28 +84,37 @@ class WakeUps:
                     self._swept_at[name] = now
             wanted = await wakeups.claim(session, free)
         for name in sorted({one.flow for one in wanted}):
-            asked = [one for one in wanted if one.flow == name]
+            asked = self._asked[name] = [one for one in wanted if one.flow == name]
             self._running[name] = asyncio.create_task(self._run(name, asked), name=name)
 
     async def _run(self, name: str, asked: Sequence[wakeups.Wanted]) -> None:
         served = self._served[name]
         reasons = ", ".join(sorted({one.reason for one in asked if one.reason}))
         named = served.flow.with_options(flow_run_name=run_name(name, reasons))
-        run: Callable[..., Awaitable[object]] = named
+        run: Callable[..., Awaitable[State[object]]] = named
         try:
-            await run(reason=reasons or "wake-up")
+            state = await run(reason=reasons or "wake-up", return_state=True)
+            if not state.is_completed():
+                log.error("flow.failed", flow=name, error=state.message)
+                await self._put_off(asked, seconds=_FAILED_PAUSE_SECONDS)
+            elif state.name == TAKEN:
+                # The other run may have looked before this was asked for.
+                await self._put_off(asked, seconds=_TAKEN_PAUSE_SECONDS)
+            else:
+                async with transaction() as session:
+                    for one in asked:
+                        await wakeups.settle(session, one)
         except Exception as error:
-            # An edge: whatever a flow died of is in its run; its wake-ups are taken again.
+            # An edge: Prefect or the database is away; the wake-ups are taken again.
             log.exception("flow.failed", flow=name, error=str(error))
-            async with transaction() as session:
-                for one in asked:
-                    await wakeups.put_off(session, one, seconds=_FAILED_PAUSE_SECONDS)
-        else:
-            async with transaction() as session:
-                for one in asked:
-                    await wakeups.settle(session, one)
+            await self._put_off(asked, seconds=_FAILED_PAUSE_SECONDS)
         finally:
             self._not_before[name] = time.monotonic() + served.gap_seconds
+
+    async def _put_off(self, asked: Sequence[wakeups.Wanted], *, seconds: float) -> None:
+        async with transaction() as session:
+            for one in asked:
+                await wakeups.put_off(session, one, seconds=seconds)
 
     async def finish(self) -> None:
         """Give running flows a moment to end; what is cut off is found again in Postgres."""

@@ -31,6 +31,7 @@ class Settings(BaseSettings):
     )
     host: str = "127.0.0.1"
     port: int = 8000
+    prefect_port: int = 4200  # of the Prefect server that `caravan up` starts
     api_workers: int = Field(default=1, ge=1, le=64)
     data_dir: Path = Path("../shared/data")
     cases_dir: Path = Path("../shared/optimizer-cases")

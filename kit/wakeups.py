@@ -7,7 +7,8 @@ from typing import Final
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-LEASE_SECONDS: Final = 120
+# So long the wake-ups of a dead runner wait; one that lives keeps what it works on.
+LEASE_SECONDS: Final = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,23 @@ async def claim(session: AsyncSession, flows: Sequence[str], *, limit: int = 100
         {"lease": LEASE_SECONDS, "flows": list(flows), "limit": limit},
     )
     return [Wanted(flow=r.flow, key=r.key, reason=r.reason, asked=r.asked) for r in rows]
+
+
+async def keep(session: AsyncSession, wanted: Sequence[Wanted]) -> None:
+    """Put off the end of the leases on wake-ups whose runs are still at it."""
+    connection = await session.connection()
+    await connection.execute(
+        text(
+            "UPDATE wake_up w SET lease_until = now() + :lease * interval '1 second'"
+            " FROM unnest(CAST(:flows AS text[]), CAST(:keys AS text[])) AS kept (flow, key)"
+            " WHERE w.flow = kept.flow AND w.key = kept.key"
+        ),
+        {
+            "lease": LEASE_SECONDS,
+            "flows": [one.flow for one in wanted],
+            "keys": [one.key for one in wanted],
+        },
+    )
 
 
 async def settle(session: AsyncSession, wanted: Wanted) -> None:

@@ -101,6 +101,20 @@ async def test_a_wake_up_becomes_one_run_and_is_forgotten(prefect: PrefectClient
     assert len([run for run in runs if run.name.endswith("first cause, second cause")]) == 1
 
 
+async def test_a_wake_up_waits_for_a_run_that_somebody_else_started() -> None:
+    async with transaction() as session:
+        await wakeups.wake(session, "fulfil", reason="group.succeeded")
+    runner = WakeUps([one for one in CATALOGUE if one.name == "fulfil"])
+
+    async with lease("flow:fulfil"):
+        await runner.turn()
+        await runner.finish()
+
+    ((lease_until, waits),) = await world.sql("SELECT lease_until, due_at > now() FROM wake_up")
+    assert lease_until is None
+    assert waits
+
+
 async def test_a_run_that_dies_leaves_its_wake_up_for_another() -> None:
     async with transaction() as session:
         await wakeups.wake(session, "replenish", reason="a broken table")

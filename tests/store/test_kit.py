@@ -173,6 +173,39 @@ async def test_a_lease_is_held_by_one() -> None:
         assert free_again
 
 
+async def _lease_ends_at(name: str) -> datetime:
+    async with transaction() as session:
+        connection = await session.connection()
+        found = await connection.execute(
+            text("SELECT until FROM lease WHERE name = :name"), {"name": name}
+        )
+        ends_at: datetime = found.scalar_one()
+    return ends_at
+
+
+async def test_a_lease_lasts_as_long_as_its_holder_lives() -> None:
+    async with lease("replenish:tea", seconds=1):
+        ends_at = await _lease_ends_at("replenish:tea")
+        async with asyncio.timeout(10):
+            while await _lease_ends_at("replenish:tea") <= ends_at + timedelta(seconds=1):
+                async with lease("replenish:tea") as doubled:
+                    assert not doubled
+
+
+async def test_wake_ups_that_are_worked_on_are_kept_from_others() -> None:
+    async with transaction() as session:
+        await wakeups.wake(session, "fulfil", "a")
+        wanted = await wakeups.claim(session, ["fulfil"])
+        connection = await session.connection()
+        await connection.exec_driver_sql("UPDATE wake_up SET lease_until = now()")
+
+    async with transaction() as session:
+        await wakeups.keep(session, wanted)
+
+    async with transaction() as session:
+        assert await wakeups.claim(session, ["fulfil"]) == []
+
+
 async def test_a_key_gives_its_answer_again_and_refuses_another_body() -> None:
     asked = {"owner": "u", "route": "POST /v1/payments", "key": "k"}
     fingerprint = idempotency.body_hash(b"{}")
