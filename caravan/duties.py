@@ -110,14 +110,15 @@ async def recompute_budgets() -> int:
 
 
 async def wake_for_cut_offs() -> int:
-    """Wake the ship flow for waves whose cut-off has come."""
+    """Wake the ship flow for waves whose cut-off has come; those on hold wait for their release."""
     async with transaction() as session:
         connection = await session.connection()
         due = await connection.execute(
             text(
-                "SELECT DISTINCT warehouse FROM wave WHERE state = 'open'"
-                " AND cut_off_at <= kit_now() AND NOT EXISTS"
-                " (SELECT FROM wake_up WHERE flow = 'ship' AND key = wave.warehouse)"
+                "SELECT DISTINCT w.warehouse FROM wave w JOIN warehouse h ON h.code = w.warehouse"
+                " WHERE w.state = 'open' AND w.cut_off_at <= kit_now() AND NOT h.on_hold"
+                " AND NOT EXISTS"
+                " (SELECT FROM wake_up u WHERE u.flow = 'ship' AND u.key = w.warehouse)"
             )
         )
         warehouses = [row.warehouse for row in due]

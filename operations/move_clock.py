@@ -9,16 +9,19 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kit.clock import business_now, move_clock
 from kit.db import transaction
-from operations import close_short
+from operations import close_short, ship_waves
 
-# Everything that somebody acts upon when business time reaches it; each has a partial index.
+# Everything that somebody acts upon when business time reaches it, and nothing else: what nobody
+# acts upon would be overdue for ever. Each has an index. A seat of a group past its deadline is
+# not released for its own time: the group's end does it, after the provider was asked.
 _NEXT_DUE: Final = """
 SELECT min(due_at) FROM (
-    (SELECT reserved_until AS due_at FROM buyer_order WHERE state = 'reserved'
-     ORDER BY reserved_until LIMIT 1)
-    UNION ALL (SELECT due_at FROM buying_group WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1)
+    (SELECT o.reserved_until AS due_at FROM buyer_order o JOIN buying_group g ON g.id = o.group_id
+     WHERE o.state = 'reserved' AND g.state IN ('draft','open') AND g.deadline_at > kit_now()
+     ORDER BY o.reserved_until LIMIT 1)
+    UNION ALL (SELECT due_at FROM buying_group WHERE due_at IS NOT NULL
+     AND state IN ('draft','open','closing') ORDER BY due_at LIMIT 1)
     UNION ALL (SELECT poll_at FROM payment WHERE state = 'pending' ORDER BY poll_at LIMIT 1)
-    UNION ALL (SELECT cut_off_at FROM wave WHERE state = 'open' ORDER BY cut_off_at LIMIT 1)
     UNION ALL (SELECT recompute_at FROM seat_budget WHERE recompute_at IS NOT NULL
      ORDER BY recompute_at LIMIT 1)
 ) AS due
@@ -63,6 +66,7 @@ async def _report(session: AsyncSession, *, now: datetime) -> ClockReport:
     dues = (
         (await connection.execute(text(_NEXT_DUE))).scalar_one(),
         await close_short.next_due(session),
+        await ship_waves.next_cut_off(session),
     )
     backlog = (await connection.execute(text(_BACKLOG))).scalar_one()
     next_due_at = min((due for due in dues if due is not None), default=None)
