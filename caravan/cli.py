@@ -11,24 +11,24 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
-from operations.audit import audit as run_audit
-from rich.console import Console
 from rich.table import Table
 
 import migrations
 from caravan import demo as demonstration
 from caravan import partners, planning
 from caravan.addresses import Addresses, NoStack, database_url
+from caravan.benches import bench_app
 from caravan.stack import Stack, StackError
+from caravan.terminal import Json, err, fail, out
 from groups import sessions
 from kit.db import DatabaseDown, make_engine, transaction, use_engine
 from kit.errors import CaravanError
 from kit.servers.processes import ServerError
 from kit.settings import settings
 from operations import load_catalogue as loading
+from operations.audit import audit as run_audit
 
 Result = TypeVar("Result")
-BAD_USE = 2
 
 app = typer.Typer(
     name="caravan",
@@ -45,17 +45,7 @@ app.add_typer(plan_app, name="plan")
 app.add_typer(db_app, name="db")
 app.add_typer(token_app, name="token")
 app.add_typer(partner_app, name="partner")
-
-err = Console(stderr=True)
-out = Console()
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-
-
-def fail(sentence: str, *, code: int = BAD_USE) -> NoReturn:
-    """Print one sentence on stderr and exit."""
-    err.print(f"caravan: {sentence}", style="red", markup=False, highlight=False)
-    raise typer.Exit(code)
+app.add_typer(bench_app, name="bench")
 
 
 def with_database(act: Callable[[], Awaitable[Result]]) -> Result:
