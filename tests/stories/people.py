@@ -111,6 +111,21 @@ def _seat(answer: Answer) -> Seat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Two buyers with paid seats in one group."""
+
+    members: tuple[tuple[Buyer, Seat], tuple[Buyer, Seat]]
+
+    async def orders(self) -> list[dict[str, Any]]:
+        """Look at both orders, the leader's first."""
+        return [await buyer.order(seat) for buyer, seat in self.members]
+
+    async def states(self) -> set[str]:
+        """Return the states of their orders."""
+        return {order["state"] for order in await self.orders()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OperationsDesk:
     """A person of operations."""
 

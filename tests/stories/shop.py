@@ -24,7 +24,7 @@ from operations.plan_purchases import plan_purchases
 from operations.send_orders import send_orders
 from operations.send_refunds import send_refunds
 from operations.ship_waves import ship_waves
-from tests.stories.people import Buyer, OperationsDesk
+from tests.stories.people import Buyer, OperationsDesk, Pair
 
 _DUTIES: Final[tuple[Callable[[], Awaitable[int]], ...]] = (
     duties.apply_inbox,
@@ -83,6 +83,16 @@ class Shop:
             companies=self.companies,
             campaigns=self.campaigns,
         )
+
+    async def pair(self, campaign: str, leader: str, member: str, *, quantity: int = 1) -> Pair:
+        """Let two people open a group, join and pay, and do what follows at once."""
+        first, second = await self.buyer(leader), await self.buyer(member)
+        opened = await first.open_group(campaign, quantity=quantity)
+        joined = await second.join(opened, quantity=quantity)
+        await first.pay(opened)
+        await second.pay(joined)
+        await self.settle()
+        return Pair(members=((first, opened), (second, joined)))
 
     # --- work -------------------------------------------------------------------------
 

@@ -1,18 +1,7 @@
 """Answers get lost on the way: nothing is ordered twice, and no parcel has two labels."""
 
 from tests.stories.catalogue import JADE, MUG_PAIR, TEA_PAIR
-from tests.stories.people import Buyer, Seat
 from tests.stories.shop import Shop
-
-
-async def _pair(shop: Shop, campaign: str) -> list[tuple[Buyer, Seat]]:
-    lan, ming = await shop.buyer("lan"), await shop.buyer("ming")
-    lans = await lan.open_group(campaign)
-    mings = await ming.join(lans)
-    for buyer, seat in ((lan, lans), (ming, mings)):
-        await buyer.pay(seat)
-    await shop.settle()
-    return [(lan, lans), (ming, mings)]
 
 
 async def test_an_order_whose_answer_is_lost_is_asked_for_and_not_sent_again(shop: Shop) -> None:
@@ -20,7 +9,7 @@ async def test_an_order_whose_answer_is_lost_is_asked_for_and_not_sent_again(sho
     lost = {"lost": {"first": 1, "only": ["order"]}, "refused": {"first": 1, "only": ["lookup"]}}
     await shop.misbehave("suppliers/jade", {"answers": lost})
 
-    pair = await _pair(shop, MUG_PAIR)
+    pair = await shop.pair(MUG_PAIR, "lan", "ming")
 
     # It may have it or not: nobody else is asked, and nothing is bought a second time.
     (order,) = await shop.desk.purchase_orders()
@@ -35,8 +24,7 @@ async def test_an_order_whose_answer_is_lost_is_asked_for_and_not_sent_again(sho
     assert await shop.count("suppliers/jade", "orders") == 1
 
     await shop.pass_time(days=8)
-    for buyer, seat in pair:
-        assert (await buyer.order(seat))["state"] == "delivered"
+    assert await pair.states() == {"delivered"}
     assert await shop.count("suppliers/jade", "units_delivered") == 12
     assert await shop.desk.audit() == []
 
@@ -45,7 +33,7 @@ async def test_a_label_whose_answer_is_lost_is_found_and_not_bought_again(shop: 
     # The carrier sells the label, its answer is lost, and it is too busy for the question after it.
     lost = {"lost": {"first": 1, "only": ["label"]}, "refused": {"first": 1, "only": ["lookup"]}}
     await shop.misbehave("carriers/swift", {"answers": lost})
-    pair = await _pair(shop, TEA_PAIR)
+    pair = await shop.pair(TEA_PAIR, "lan", "ming")
 
     # At the cut-off the wave does not leave without it: the label is looked for until it is found.
     await shop.pass_time(hours=9)
@@ -53,14 +41,13 @@ async def test_a_label_whose_answer_is_lost_is_found_and_not_bought_again(shop: 
     assert await shop.count("carriers/swift", "answers_refused") == 1
     assert await shop.count("carriers/swift", "labels") == 2
     assert await shop.count("warehouses/east", "waves") == 1
-    parcels = [(await buyer.order(seat))["shipment"] for buyer, seat in pair]
+    parcels = [order["shipment"] for order in await pair.orders()]
     assert {parcel["state"] for parcel in parcels} == {"locked"}
     assert None not in {parcel["tracking_no"] for parcel in parcels}
 
     await shop.pass_time(days=5)
     assert await shop.count("warehouses/east", "parcels") == 2
-    for buyer, seat in pair:
-        assert (await buyer.order(seat))["state"] == "delivered"
+    assert await pair.states() == {"delivered"}
     assert await shop.desk.audit() == []
 
 
@@ -68,12 +55,11 @@ async def test_tracking_that_repeats_itself_and_goes_backwards_ends_delivered(sh
     # Everything is told twice, and "in transit" comes once more an hour after the delivery.
     told = {"repeated": {"every": 1, "after_seconds": 60}, "backwards": {"every": 1}}
     await shop.misbehave("carriers/swift", told)
-    pair = await _pair(shop, TEA_PAIR)
+    pair = await shop.pair(TEA_PAIR, "lan", "ming")
 
     await shop.pass_time(days=5)
 
-    for buyer, seat in pair:
-        order = await buyer.order(seat)
+    for order in await pair.orders():
         assert (order["state"], order["shipment"]["tracking"]) == ("delivered", "delivered")
         told_once = [event["status"] for event in order["shipment"]["events"]]
         assert told_once == ["collected", "in_transit", "in_transit", "delivered"]

@@ -3,23 +3,7 @@
 from typing import Any
 
 from tests.stories.catalogue import JADE, MUG, MUG_PAIR, REED
-from tests.stories.people import Buyer, Seat
 from tests.stories.shop import Shop
-
-
-async def _pair(shop: Shop, *names: str) -> list[tuple[Buyer, Seat]]:
-    """Let two people buy two mugs each."""
-    first, second = [await shop.buyer(name) for name in names]
-    opened = await first.open_group(MUG_PAIR)
-    joined = await second.join(opened)
-    for buyer, seat in ((first, opened), (second, joined)):
-        await buyer.pay(seat)
-    await shop.settle()
-    return [(first, opened), (second, joined)]
-
-
-async def _states(pair: list[tuple[Buyer, Seat]]) -> set[str]:
-    return {(await buyer.order(seat))["state"] for buyer, seat in pair}
 
 
 def _units(order: dict[str, Any]) -> tuple[int, int, int, int]:
@@ -37,8 +21,8 @@ async def test_a_refused_order_is_replaced_and_a_short_one_is_completed(shop: Sh
     await shop.misbehave("suppliers/reed", {"short": {"first": 1, "units": 4}})
 
     # Two pairs want four mugs each. A dozen at jade is cheaper than ten at reed.
-    early = await _pair(shop, "lan", "ming")
-    late = await _pair(shop, "hua", "xin")
+    early = await shop.pair(MUG_PAIR, "lan", "ming")
+    late = await shop.pair(MUG_PAIR, "hua", "xin")
     (at_jade,) = await shop.desk.purchase_orders()
     assert (at_jade["supplier"], at_jade["state"]) == (JADE, "sent")
 
@@ -57,11 +41,11 @@ async def test_a_refused_order_is_replaced_and_a_short_one_is_completed(shop: Sh
     await shop.pass_time(days=2, hours=1)
     at_reed = await shop.desk.purchase_order(at_reed["id"])
     assert (at_reed["state"], _units(at_reed)) == ("partially_received", (10, 6, 4, 0))
-    assert await _states(early) == {"allocated"}
-    assert await _states(late) == {"allocated", "confirmed"}
+    assert await early.states() == {"allocated"}
+    assert await late.states() == {"allocated", "confirmed"}
     await shop.pass_time(days=1)
-    assert await _states(early) == {"shipped"}
-    assert await _states(late) == {"allocated", "confirmed"}
+    assert await early.states() == {"shipped"}
+    assert await late.states() == {"allocated", "confirmed"}
     assert await shop.desk.audit() == []
 
     # A day and a half after the delivery the four are given up, and bought again; jade has
@@ -78,9 +62,9 @@ async def test_a_refused_order_is_replaced_and_a_short_one_is_completed(shop: Sh
 
     # They come three days later; the second pair's parcels leave together, within their promise.
     await shop.pass_time(days=8)
-    assert await _states(early) == {"delivered"}
-    assert await _states(late) == {"delivered"}
-    orders = [await buyer.order(seat) for buyer, seat in late]
+    assert await early.states() == {"delivered"}
+    assert await late.states() == {"delivered"}
+    orders = await late.orders()
     assert len({order["shipped_at"] for order in orders}) == 1
     assert all(order["shipped_at"] <= order["ship_by"] for order in orders)
     (shelf,) = (await shop.desk.stock(MUG))["warehouses"]
