@@ -13,7 +13,7 @@ MOST_LATE: Final = timedelta(seconds=60)
 # Own events this close to each other are one step.
 GRAIN: Final = timedelta(seconds=5)
 # A step further than this skips hours: what is under way is finished first.
-IDLE: Final = timedelta(minutes=30)
+IDLE: Final = timedelta(hours=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ def next_step(
     >>> from datetime import UTC
     >>> noon = datetime(2011, 12, 5, 12, tzinfo=UTC)
     >>> calm = Reading(next_due_at=None, backlog=0)
-    >>> next_step(noon, own=noon + timedelta(hours=1), caravan=calm, companies=calm).idle
+    >>> next_step(noon, own=noon + timedelta(hours=3), caravan=calm, companies=calm).idle
     True
     >>> busy = Reading(next_due_at=None, backlog=500)
     >>> next_step(noon, own=noon, caravan=busy, companies=calm)

@@ -2,6 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 from caravan.timeline import (
     GRAIN,
+    IDLE,
     MOST_BACKLOG,
     Agenda,
     Reading,
@@ -65,13 +66,13 @@ def test_own_events_that_are_due_keep_time_where_it_is() -> None:
 
 
 def test_a_long_way_to_the_next_event_is_idle() -> None:
-    half_an_hour = timedelta(minutes=30).total_seconds()
+    long = IDLE.total_seconds()
 
-    at_the_edge = next_step(NOON, own=seconds(half_an_hour), caravan=CALM, companies=CALM)
-    beyond = next_step(NOON, own=seconds(half_an_hour + 1), caravan=CALM, companies=CALM)
+    at_the_edge = next_step(NOON, own=seconds(long), caravan=CALM, companies=CALM)
+    beyond = next_step(NOON, own=seconds(long + 1), caravan=CALM, companies=CALM)
 
-    assert at_the_edge == Step(to=seconds(half_an_hour), idle=False)
-    assert beyond == Step(to=seconds(half_an_hour + 1), idle=True)
+    assert at_the_edge == Step(to=seconds(long), idle=False)
+    assert beyond == Step(to=seconds(long + 1), idle=True)
 
 
 def test_nothing_to_come_is_the_end() -> None:
