@@ -46,7 +46,7 @@ CATALOGUE: Final[Sequence[Served]] = (
     Served(
         flow=expire_groups, tags=("groups",), gap_seconds=10, every_seconds=300, backup_minutes=30
     ),
-    Served(flow=refund, tags=("money",), gap_seconds=2, every_seconds=60, backup_minutes=30),
+    Served(flow=refund, tags=("money",), gap_seconds=6, every_seconds=60, backup_minutes=30),
     Served(flow=replenish, tags=("supply",), gap_seconds=5, every_seconds=3600, backup_minutes=60),
     Served(flow=fulfil, tags=("logistics",), gap_seconds=5, every_seconds=60, backup_minutes=30),
     Served(flow=ship, tags=("logistics",), gap_seconds=3, every_seconds=300, backup_minutes=30),
