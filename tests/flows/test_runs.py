@@ -14,6 +14,7 @@ from kit import wakeups
 from kit.db import transaction
 from kit.leases import lease
 from tests.store import supply_world as world
+from tests.store.rows import sql
 
 pytestmark = pytest.mark.usefixtures("store", "prefect_url")
 
@@ -96,7 +97,7 @@ async def test_a_wake_up_becomes_one_run_and_is_forgotten(prefect: PrefectClient
 
     async with transaction() as session:
         assert await wakeups.claim(session, ["expire_groups"]) == []
-    assert await world.sql("SELECT 1 FROM wake_up") == []
+    assert await sql("SELECT 1 FROM wake_up") == []
     runs = await prefect.read_flow_runs(limit=200)
     assert len([run for run in runs if run.name.endswith("first cause, second cause")]) == 1
 
@@ -110,7 +111,7 @@ async def test_a_wake_up_waits_for_a_run_that_somebody_else_started() -> None:
         await runner.turn()
         await runner.finish()
 
-    ((lease_until, waits),) = await world.sql("SELECT lease_until, due_at > now() FROM wake_up")
+    ((lease_until, waits),) = await sql("SELECT lease_until, due_at > now() FROM wake_up")
     assert lease_until is None
     assert waits
 
@@ -125,9 +126,9 @@ async def test_a_run_that_dies_leaves_its_wake_up_for_another() -> None:
     await runner.turn()
     await runner.finish()
 
-    ((lease_until, waits),) = await world.sql(
+    ((lease_until, waits),) = await sql(
         "SELECT lease_until, due_at > now() FROM wake_up WHERE flow = 'replenish'"
     )
     assert lease_until is None
     assert waits
-    await world.sql("ALTER TABLE mislaid RENAME TO purchase_order")
+    await sql("ALTER TABLE mislaid RENAME TO purchase_order")

@@ -17,6 +17,7 @@ from kit.inbox import Letter
 from operations import hear
 from operations.audit.report import audit
 from tests.store.inventory_world import add_group, add_products, add_stock, broken
+from tests.store.rows import sql
 
 NORTH, SOUTH = "110000", "440000"
 DAY = timedelta(days=1)
@@ -29,14 +30,6 @@ ADDRESS: Mapping[str, str] = {
     "name": "李明",
     "phone": "13800000000",
 }
-
-
-async def sql(statement: str, /, **values: Any) -> list[Any]:
-    """Run one statement in a transaction of its own and return its rows."""
-    async with transaction() as session:
-        connection = await session.connection()
-        result = await connection.execute(text(statement), values)
-        return list(result) if result.returns_rows else []
 
 
 async def now() -> datetime:

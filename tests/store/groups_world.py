@@ -8,7 +8,6 @@ from uuid import UUID
 
 import httpx
 from fastapi import FastAPI
-from sqlalchemy import text
 
 from api.app import create_app
 from groups import sessions
@@ -16,6 +15,7 @@ from groups.admission import Answer
 from groups.seat_facts import Ask
 from kit.db import transaction
 from kit.ids import new_id
+from tests.store.rows import sql
 
 ADDRESS: Mapping[str, str] = {
     "province": "广东",
@@ -26,14 +26,6 @@ ADDRESS: Mapping[str, str] = {
     "phone": "13800000000",
 }
 JSON = {"Content-Type": "application/json"}
-
-
-async def sql(statement: str, /, **values: Any) -> list[Any]:
-    """Run one statement in a transaction of its own and return its rows."""
-    async with transaction() as session:
-        connection = await session.connection()
-        result = await connection.execute(text(statement), values)
-        return list(result) if result.returns_rows else []
 
 
 async def add_campaign(

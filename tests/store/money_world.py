@@ -21,6 +21,7 @@ from payments.attempts import Attempt
 from payments.keys import PayKeys
 from payments.news import CURRENCY, PaidLine, PaymentNews
 from sandbox.keys import SandboxKeys, generate_keys
+from tests.store.rows import sql
 
 SKU = "tea"
 PRICE_FEN = 1000
@@ -246,27 +247,14 @@ async def pass_time(seconds: float) -> None:
 
 async def order_states(orders: Sequence[Order]) -> list[OrderState]:
     """Return the orders' states, in the order given."""
-    rows = {row[0]: row[1] for row in await rows_of("SELECT id, state FROM buyer_order")}
+    rows = {row[0]: row[1] for row in await sql("SELECT id, state FROM buyer_order")}
     return [OrderState(rows[order.id]) for order in orders]
 
 
 async def group_row(group_id: UUID) -> Any:
     """Return a group as the database has it."""
-    (row,) = await rows_of("SELECT * FROM buying_group WHERE id = :id", id=group_id)
+    (row,) = await sql("SELECT * FROM buying_group WHERE id = :id", id=group_id)
     return row
-
-
-async def rows_of(statement: str, **given: Any) -> list[Any]:
-    """Return what a query finds."""
-    async with transaction() as session:
-        connection = await session.connection()
-        return list((await connection.execute(text(statement), given)).all())
-
-
-async def count_of(statement: str, **given: Any) -> int:
-    """Return the one number a query finds."""
-    ((count,),) = await rows_of(statement, **given)
-    return int(count)
 
 
 LIVE = "('reserved','paid','confirmed','won','allocated','shipped','delivered')"
@@ -313,7 +301,7 @@ UNION ALL SELECT 'journal ' || o.id FROM buyer_order o WHERE o.state <> 'reserve
 
 async def broken() -> list[str]:
     """Return the invariants of seats and money that do not hold, each with the row."""
-    mine = [row[0] for row in await rows_of(_BROKEN)]
+    mine = [row[0] for row in await sql(_BROKEN)]
     report = await audit()
     # Orders of these tests were not made by admission, so they have no event (E1).
     return mine + [

@@ -27,9 +27,9 @@ from tests.store.money_world import (
     add_group,
     on_sale,
     pass_time,
-    rows_of,
     sit_down,
 )
+from tests.store.rows import sql
 
 NOTIFY = "/v1/webhooks/payments/sandbox"
 
@@ -112,7 +112,7 @@ async def members(count: int, **terms: Any) -> tuple[UUID, list[Member]]:
         shop = await on_sale(session, **terms)
         group_id = await add_group(session, shop)
         orders = [await sit_down(session, group_id) for _ in range(count)]
-    openids = dict(await rows_of("SELECT id, openid FROM buyer"))
+    openids = dict(await sql("SELECT id, openid FROM buyer"))
     return group_id, [Member(order=one, openid=openids[one.user_id]) for one in orders]
 
 

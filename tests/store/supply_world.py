@@ -29,17 +29,10 @@ from suppliers import orders, sending
 from suppliers.agreements import Agreement, save_agreements
 from suppliers.orders import SupplyOrder
 from suppliers.tables import PriceMode, Supplier
+from tests.store.rows import sql
 
 WEEK_SECONDS = 7 * 86_400
 EAST, NORTH = "31", "11"  # provinces, each with a warehouse of its own
-
-
-async def sql(statement: str, /, **values: Any) -> list[Any]:
-    """Run one statement in a transaction of its own and return its rows."""
-    async with transaction() as session:
-        connection = await session.connection()
-        result = await connection.execute(text(statement), values)
-        return list(result) if result.returns_rows else []
 
 
 async def build_network() -> None:

@@ -27,8 +27,8 @@ from tests.store.groups_world import (
     code_of,
     count,
     seat_of,
-    sql,
 )
+from tests.store.rows import sql
 
 pytestmark = pytest.mark.usefixtures("store")
 

@@ -24,11 +24,11 @@ from tests.store.fulfilment_world import (
     complete_group,
     live_parcels,
     reserved_in,
-    sql,
     states,
     violations,
 )
 from tests.store.inventory_world import add_stock, movement
+from tests.store.rows import sql
 
 pytestmark = pytest.mark.usefixtures("store")
 

@@ -9,6 +9,7 @@ from operations.allocate_groups import allocate_groups
 from operations.plan_purchases import plan_purchases
 from suppliers.orders import SupplyOrder
 from tests.store import supply_world as world
+from tests.store.rows import sql
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -23,7 +24,7 @@ async def _shop() -> None:
 async def _group_of_the_north() -> world.Waiting:
     """Complete a group of four; the last of them lives in the east."""
     group = await world.succeed(members=4, province=world.NORTH)
-    await world.sql(
+    await sql(
         "UPDATE buyer_order SET province = :east WHERE id = :id",
         east=world.EAST,
         id=group.order_ids[-1],
@@ -60,7 +61,7 @@ async def test_the_rest_of_a_short_receipt_comes_to_where_the_group_waits() -> N
     assert waits_in == {group.group_id: frozenset({"north"})}
     async with transaction() as session:
         due_at = await waves.next_cut_off(session)
-    leaving = await world.sql(
+    leaving = await sql(
         "SELECT w.warehouse, w.cut_off_at, w.parcels, count(DISTINCT so.order_id) AS orders"
         " FROM wave w JOIN shipment s ON s.wave_id = w.id"
         " JOIN shipment_order so ON so.shipment_id = s.id AND so.group_id = :id"
@@ -74,7 +75,7 @@ async def test_the_rest_of_a_short_receipt_comes_to_where_the_group_waits() -> N
 async def test_members_of_a_group_that_may_split_are_bound_to_no_place() -> None:
     await _shop()
     await _group_of_the_north()
-    await world.sql("UPDATE buying_group SET warehouse_policy = 'split_ok'")
+    await sql("UPDATE buying_group SET warehouse_policy = 'split_ok'")
 
     first, bought = await _buy("first")
     by_place = {line.warehouse: line.line_no for line in first.lines}

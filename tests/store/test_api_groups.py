@@ -17,8 +17,8 @@ from tests.store.groups_world import (
     bearer,
     count,
     running_app,
-    sql,
 )
+from tests.store.rows import sql
 
 pytestmark = pytest.mark.usefixtures("store")
 

@@ -24,17 +24,16 @@ from tests.store.money_world import (
     TTL_SECONDS,
     Shop,
     broken,
-    count_of,
     group_of,
     group_row,
     money_for,
     on_sale,
     order_states,
     pass_time,
-    rows_of,
     sit_down,
     try_to_pay,
 )
+from tests.store.rows import count_of, sql
 
 REFUNDS = "SELECT count(*) FROM refund"
 SUCCESSES = "SELECT count(*) FROM outbox_message WHERE topic = 'group.succeeded'"
@@ -66,13 +65,11 @@ async def test_the_leaders_money_opens_the_group_and_starts_its_window() -> None
     assert await capture(money_for(bought.attempts[0]), heard=heard()) is Captured.APPLIED
 
     group = await group_row(bought.group_id)
-    ((window,),) = await rows_of(
-        "SELECT extract(epoch FROM deadline_at - kit_now()) FROM buying_group"
-    )
+    ((window,),) = await sql("SELECT extract(epoch FROM deadline_at - kit_now()) FROM buying_group")
     assert (group.state, group.held_seats, group.paid_seats) == ("open", 1, 1)
     assert group.due_at == group.deadline_at
     assert 86_390 < window <= 86_400
-    topics = [row[0] for row in await rows_of("SELECT topic FROM outbox_message ORDER BY id")]
+    topics = [row[0] for row in await sql("SELECT topic FROM outbox_message ORDER BY id")]
     assert topics == ["order.paid", "group.opened"]
     assert await broken() == []
 
@@ -145,7 +142,7 @@ async def test_wrong_money_is_recorded_and_changes_nothing(
         with pytest.raises(WrongMoney, match=reason):
             await capture(money_for(bought.attempts[0], **wrong), heard=heard())
 
-    anomalies = await rows_of("SELECT external_id, reason FROM payment_anomaly")
+    anomalies = await sql("SELECT external_id, reason FROM payment_anomaly")
     assert [tuple(row) for row in anomalies] == [("n-1", reason)]
     assert await order_states(bought.orders) == [OrderState.RESERVED]
     assert await count_of("SELECT count(*) FROM ledger_transaction") == 0
@@ -238,10 +235,10 @@ async def test_late_money_without_room_goes_back(obstacle: str) -> None:
 
     await capture(money_for(bought.attempts[1]))
 
-    ((state,),) = await rows_of(
+    ((state,),) = await sql(
         "SELECT state FROM payment_line WHERE id = :id", id=bought.attempts[1].lines[0].id
     )
-    (refund,) = await rows_of("SELECT amount_fen, state, reason FROM refund")
+    (refund,) = await sql("SELECT amount_fen, state, reason FROM refund")
     assert state == "orphaned"
     assert tuple(refund) == (1000, "queued", "late_payment")
     assert (await order_states(bought.orders))[1] is OrderState.RELEASED
@@ -257,7 +254,7 @@ async def test_a_tiered_group_at_capacity_pays_differences_back_to_the_fen() -> 
         await capture(money_for(attempt))
 
     group = await group_row(bought.group_id)
-    refunds = await rows_of("SELECT kind, amount_fen FROM refund")
+    refunds = await sql("SELECT kind, amount_fen FROM refund")
     assert (group.state, group.final_price_fen) == ("succeeded", 777)
     assert [tuple(row) for row in refunds] == [("difference", 3000 - 3 * 777)] * 3
     assert set(await order_states(bought.orders)) == {OrderState.CONFIRMED}

@@ -11,7 +11,8 @@ from kit.db import transaction
 from operations import move_clock
 from operations.allocate_groups import allocate_groups
 from tests.store import fulfilment_world, money_world
-from tests.store.fulfilment_world import NORTH, add_goods, add_network, complete_group, sql
+from tests.store.fulfilment_world import NORTH, add_goods, add_network, complete_group
+from tests.store.rows import sql
 
 pytestmark = pytest.mark.usefixtures("store")
 

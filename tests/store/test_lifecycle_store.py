@@ -32,15 +32,14 @@ from tests.store.money_world import (
     Bought,
     Shop,
     broken,
-    count_of,
     group_of,
     group_row,
     money_for,
     on_sale,
     order_states,
     pass_time,
-    rows_of,
 )
+from tests.store.rows import count_of, sql
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +64,7 @@ async def pay(bought: Bought, *members: int) -> None:
 
 
 async def budget() -> tuple[int, int]:
-    ((claimed, taken),) = await rows_of("SELECT claimed_units, taken_seats FROM seat_budget")
+    ((claimed, taken),) = await sql("SELECT claimed_units, taken_seats FROM seat_budget")
     return claimed, taken
 
 
@@ -138,7 +137,7 @@ async def test_a_group_short_at_its_deadline_fails_and_owes_everything_back() ->
     assert await settle_due() == 1
 
     group = await group_row(bought.group_id)
-    refunds = await rows_of("SELECT amount_fen, kind, state FROM refund")
+    refunds = await sql("SELECT amount_fen, kind, state FROM refund")
     assert (group.state, group.held_seats, group.paid_seats) == ("failed", 0, 0)
     assert await order_states(bought.orders) == ["refund_due", "refund_due", "released"]
     assert [tuple(row) for row in refunds] == [(1000, "whole", "queued")] * 2
@@ -200,7 +199,7 @@ async def test_a_tiered_group_succeeds_at_its_deadline_at_the_tier_it_reached() 
     await settle_due()
 
     group = await group_row(bought.group_id)
-    refunds = await rows_of("SELECT kind, amount_fen FROM refund")
+    refunds = await sql("SELECT kind, amount_fen FROM refund")
     assert (group.state, group.final_price_fen, group.paid_seats) == ("succeeded", 899, 2)
     assert [tuple(row) for row in refunds] == [("difference", 101)] * 2
     assert await order_states(bought.orders) == ["confirmed", "confirmed", "released"]

@@ -22,14 +22,13 @@ from tests.store.money_world import (
     Bought,
     Shop,
     broken,
-    count_of,
     group_of,
     money_for,
     on_sale,
     order_states,
     pass_time,
-    rows_of,
 )
+from tests.store.rows import count_of, sql
 
 NOON = datetime(2011, 12, 5, 12, tzinfo=UTC)
 
@@ -58,7 +57,7 @@ async def confirmed(members: int = 2) -> Bought:
 
 
 async def balances() -> dict[str, int]:
-    rows = await rows_of("SELECT account, sum(amount_fen) FROM ledger_entry GROUP BY account")
+    rows = await sql("SELECT account, sum(amount_fen) FROM ledger_entry GROUP BY account")
     return {account: int(amount) for account, amount in rows if amount}
 
 
@@ -118,7 +117,7 @@ async def test_a_refund_is_queued_once_whoever_asks_and_never_exceeds_the_captur
         await refunds.queue(session, [difference], reason="tier", occurred_at=NOON)
     asked = await asyncio.gather(*(ask() for _ in range(8)))
 
-    amounts = await rows_of("SELECT kind, amount_fen FROM refund ORDER BY kind")
+    amounts = await sql("SELECT kind, amount_fen FROM refund ORDER BY kind")
     assert sum(asked) == 1
     assert [tuple(row) for row in amounts] == [("difference", 300), ("whole", 700)]
     told = "SELECT count(*) FROM outbox_message WHERE topic = 'refund.queued'"
@@ -175,12 +174,12 @@ async def test_a_due_refund_is_claimed_by_one_and_an_answer_begins_its_count_ane
 
     assert sum(await asyncio.gather(*(claim() for _ in range(4)))) == 2
     async with transaction() as session:
-        rows = await rows_of("SELECT id, attempts FROM refund")
+        rows = await sql("SELECT id, attempts FROM refund")
         postponed = [Postponed(id=row.id, accepted=True, attempts=1) for row in rows]
         await refunds.postpone(session, postponed)
         aside = await refunds.set_aside(session, {rows[0].id: "ABNORMAL"})
     assert aside == {rows[0].id}
-    states = await rows_of("SELECT state, attempts FROM refund ORDER BY state")
+    states = await sql("SELECT state, attempts FROM refund ORDER BY state")
     assert [tuple(row) for row in states] == [("accepted", 0), ("refund_attention", 0)]
 
 
@@ -196,11 +195,9 @@ async def test_orders_go_their_way_with_a_journal_row_each_step() -> None:
         assert await orders.mark_shipped(session, ids, NOON) == set(ids)
         assert await orders.mark_delivered(session, ids, NOON) == set(ids)
 
-    kinds = await rows_of(
-        "SELECT kind FROM order_journal WHERE order_id = :id ORDER BY id", id=ids[0]
-    )
+    kinds = await sql("SELECT kind FROM order_journal WHERE order_id = :id ORDER BY id", id=ids[0])
     assert [row.kind for row in kinds] == ["pay", "confirm", "allocate", "ship", "deliver"]
-    (row,) = await rows_of(
+    (row,) = await sql(
         "SELECT claim_units, shipped_at, delivered_at FROM buyer_order WHERE id = :id", id=ids[0]
     )
     assert tuple(row) == (0, NOON, NOON)

@@ -30,15 +30,14 @@ from tests.store.money_world import (
     TTL_SECONDS,
     add_group,
     broken,
-    count_of,
     group_row,
     on_sale,
     order_states,
     pass_time,
-    rows_of,
     sit_down,
 )
 from tests.store.provider_world import NOTIFY, Member, all_pay, members, world
+from tests.store.rows import count_of, sql
 
 pytestmark = pytest.mark.usefixtures("store")
 # --- paying ---------------------------------------------------------------------------
@@ -90,7 +89,7 @@ async def test_one_combined_payment_pays_two_groups_and_another_choice_replaces_
         await place.told()
 
         assert await order_states([ann.order, second]) == ["paid", "paid"]
-        states = await rows_of("SELECT state FROM payment ORDER BY id")
+        states = await sql("SELECT state FROM payment ORDER BY id")
         assert [row[0] for row in states] == ["closed", "captured"]
         with pytest.raises(NotPayable):
             await ann.start()
@@ -175,7 +174,7 @@ async def test_money_told_ten_times_and_wrongly_before_is_booked_once() -> None:
     async with world(**behaviour) as place:
         await all_pay(place, ann)
 
-        reasons = await rows_of("SELECT reason FROM payment_anomaly ORDER BY reason")
+        reasons = await sql("SELECT reason FROM payment_anomaly ORDER BY reason")
         assert [row[0] for row in reasons] == ["wrong amount", "wrong merchant"]
         assert await count_of("SELECT count(*) FROM ledger_transaction") == 1
         assert await count_of("SELECT count(*) FROM inbox_message") == 1
@@ -270,12 +269,12 @@ async def test_an_unpaid_attempt_is_asked_about_four_times_and_closed() -> None:
         await ann.start()
         asked = []
         for minutes in (1, 3, 10, 30):
-            created = (await rows_of("SELECT created_at, kit_now() FROM payment"))[0]
+            created = (await sql("SELECT created_at, kit_now() FROM payment"))[0]
             due = created[0] + timedelta(minutes=minutes, seconds=1) - created[1]
             await place.pass_time(due.total_seconds())
             asked.append(await poll_payments())
 
-        ((state, polls),) = await rows_of("SELECT state, polls FROM payment")
+        ((state, polls),) = await sql("SELECT state, polls FROM payment")
         assert asked[:3] == [1, 1, 1]
         assert state == "closed"
         assert polls == 4
@@ -292,7 +291,7 @@ async def test_late_money_after_release_comes_back_to_the_payer() -> None:
         # Somebody else takes the seat and pays.
         async with transaction() as session:
             cat = await sit_down(session, ann.order.group_id)
-        openid = (await rows_of("SELECT openid FROM buyer WHERE id = :id", id=cat.user_id))[0][0]
+        openid = (await sql("SELECT openid FROM buyer WHERE id = :id", id=cat.user_id))[0][0]
         await place.sandbox("PUT", "/pay/behaviour", {})
         await all_pay(place, Member(order=cat, openid=openid))
         await place.pass_time(900)
@@ -336,7 +335,7 @@ async def test_a_buyer_pays_reads_and_gives_up_orders_over_http() -> None:
         assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")
 
         prepay_id = started.json()["pay_params"]["package"].removeprefix("prepay_id=")
-        openid = (await rows_of("SELECT openid FROM buyer WHERE id = :id", id=user_id))[0][0]
+        openid = (await sql("SELECT openid FROM buyer WHERE id = :id", id=user_id))[0][0]
         await place.sandbox("POST", f"/pay/{prepay_id}", {"openid": openid})
         await place.told()
 

@@ -13,6 +13,7 @@ from suppliers import capability
 from suppliers.states import PurchaseOrderState
 from tests.store import supply_world as world
 from tests.store.inventory_world import movement
+from tests.store.rows import sql
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -42,7 +43,7 @@ async def test_when_nothing_is_uncovered_nothing_is_written() -> None:
     decision = await plan_purchases(key="idle")
 
     assert (decision.plan_id, decision.orders) == (None, [])
-    assert await world.sql("SELECT 1 FROM purchase_plan") == []
+    assert await sql("SELECT 1 FROM purchase_plan") == []
 
 
 @pytest.mark.usefixtures("_shop")
@@ -173,7 +174,7 @@ async def test_above_the_limit_a_person_is_asked_and_two_clicks_are_one(
     assert [click.state for click in clicks] == [PurchaseOrderState.APPROVED] * 5
     assert sum(click.changed for click in clicks) == 1
     assert await world.topics() == ["purchase_order.approved"]
-    (journal,) = await world.sql(
+    (journal,) = await sql(
         "SELECT actor FROM purchase_order_journal WHERE kind = 'approve' AND po_id = :id",
         id=order.id,
     )
@@ -230,7 +231,7 @@ async def test_capability_says_what_suppliers_can_still_deliver_in_time() -> Non
         await capability.refresh(session)
         changed_again = await capability.refresh(session)
 
-    rows = await world.sql(
+    rows = await sql(
         "SELECT supplier, sku, capacity_per_day, days_to_sell, lead_days, moq_units"
         " FROM supply_capability ORDER BY supplier, sku"
     )

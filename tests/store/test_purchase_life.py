@@ -20,6 +20,7 @@ from suppliers.orders import SupplyOrder
 from suppliers.states import PurchaseOrderState
 from tests.store import inventory_world
 from tests.store import supply_world as world
+from tests.store.rows import sql
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -55,7 +56,7 @@ async def _assert_sound() -> None:
 
 
 async def _states(order_ids: tuple[UUID, ...]) -> dict[str, int]:
-    rows = await world.sql(
+    rows = await sql(
         "SELECT state, count(*) AS n FROM buyer_order WHERE id = ANY(CAST(:ids AS uuid[]))"
         " GROUP BY state",
         ids=list(order_ids),
@@ -64,12 +65,12 @@ async def _states(order_ids: tuple[UUID, ...]) -> dict[str, int]:
 
 
 async def _level() -> tuple[int, int, int]:
-    rows = await world.sql("SELECT on_hand, held, reserved FROM stock_level")
+    rows = await sql("SELECT on_hand, held, reserved FROM stock_level")
     return (0, 0, 0) if not rows else tuple(rows[0])
 
 
 async def _capability(supplier: str = "jade") -> tuple[int, int, int]:
-    (row,) = await world.sql(
+    (row,) = await sql(
         "SELECT open_units, lost_units, days_to_sell FROM supply_capability"
         " WHERE supplier = :supplier AND sku = 'tea'",
         supplier=supplier,
@@ -98,7 +99,7 @@ async def test_an_order_lives_from_sent_to_received_and_its_buyers_get_the_goods
         expected_at=expected_at.isoformat(),
         lines=[{"line_no": 1, "units": 10}],
     )
-    (promise,) = await world.sql("SELECT * FROM supply_promise")
+    (promise,) = await sql("SELECT * FROM supply_promise")
     await world.counted_by("east", order.id, (1, 10, 0))
 
     received = await world.read_order(order.id)
@@ -153,7 +154,7 @@ async def test_every_order_of_acceptance_advice_and_receipts_ends_the_same(
     assert (units.accepted_units, units.rejected_units, units.unanswered_units) == (8, 2, 0)
     assert (units.good_units, units.damaged_units, units.open_units) == (7, 1, 0)
     assert await _level() == (8, 1, 0)
-    assert len(await world.sql("SELECT 1 FROM receipt")) == 1
+    assert len(await sql("SELECT 1 FROM receipt")) == 1
     await _assert_sound()
 
 
@@ -163,7 +164,7 @@ async def test_a_rejection_drops_inbound_and_the_next_plan_goes_elsewhere() -> N
     await world.peg(order.id, group.order_ids)
 
     await world.said_by("jade", "purchase_order.rejected", order.id, reason="out_of_capacity")
-    promised = await world.sql("SELECT units, state FROM supply_promise")
+    promised = await sql("SELECT units, state FROM supply_promise")
     async with transaction() as session:
         dirty = await budgets.dirty_skus(session)
     decision = await plan_purchases(key="after")
@@ -230,7 +231,7 @@ async def test_other_terms_are_kept_for_a_person_and_no_unit_is_lost() -> None:
     )
 
     proposed = await world.read_order(order.id)
-    (promise,) = await world.sql("SELECT units, pegged_units FROM supply_promise")
+    (promise,) = await sql("SELECT units, pegged_units FROM supply_promise")
     assert proposed.state is S.CHANGE_PROPOSED
     assert proposed.proposal is not None
     assert proposed.proposal["effect"]["extra_fen"] == 1000
@@ -334,7 +335,7 @@ async def test_goods_for_a_rejected_order_are_set_aside_for_a_person() -> None:
         await world.counted_by("east", order.id, (1, 10, 0))
 
     assert (await _level())[0] == 0
-    assert await world.sql("SELECT 1 FROM receipt") == []
+    assert await sql("SELECT 1 FROM receipt") == []
 
 
 @pytest.mark.usefixtures("_shop")
@@ -356,9 +357,9 @@ async def test_advice_revisions_replace_one_another_in_any_order() -> None:
 
     await advise(2, second)
     await advise(1, first)
-    (late,) = await world.sql("SELECT promised_at FROM supply_promise")
+    (late,) = await sql("SELECT promised_at FROM supply_promise")
     await world.said_by("jade", "despatch_advice.cancelled", order.id, asn_no="a-1", revision=3)
-    (back,) = await world.sql("SELECT promised_at FROM supply_promise")
+    (back,) = await sql("SELECT promised_at FROM supply_promise")
 
     assert late.promised_at == second
     assert back.promised_at == order.lines[0].promised_at
@@ -390,7 +391,7 @@ async def test_damaged_goods_are_held_and_the_last_completed_group_is_uncovered(
 
     assert await _states(early.order_ids) == {"allocated": 4}
     assert await _level() == (10, 1, 9)
-    uncovered = await world.sql("SELECT group_id FROM buyer_order WHERE claim_units > 0")
+    uncovered = await sql("SELECT group_id FROM buyer_order WHERE claim_units > 0")
     assert [row.group_id for row in uncovered] == [late.group_id]
     await _assert_sound()
 
@@ -520,7 +521,7 @@ async def test_the_clerk_finds_what_is_due_and_wakes_the_next_plan() -> None:
         assert await next_due(session) is None
     assert (idle, rested, given_up) == (None, 1, 2)
     assert given_up_at == order.lines[0].requested_at + timedelta(hours=36)
-    assert len(await world.sql("SELECT 1 FROM wake_up WHERE flow = 'replenish'")) == 1
+    assert len(await sql("SELECT 1 FROM wake_up WHERE flow = 'replenish'")) == 1
     await _assert_sound()
 
 

@@ -10,8 +10,9 @@ from operations.send_refunds import send_refunds
 from payments.provider import close_provider, use_provider
 from payments.wechat_client import WechatPay
 from tests.store import money_world
-from tests.store.money_world import WINDOW_SECONDS, broken, count_of, group_row, order_states
+from tests.store.money_world import WINDOW_SECONDS, broken, group_row, order_states
 from tests.store.provider_world import all_pay, failed_group, members, world
+from tests.store.rows import count_of
 
 pytestmark = pytest.mark.usefixtures("store")
 

@@ -19,6 +19,7 @@ from suppliers.tables import SendState
 from tests.store import inventory_world
 from tests.store import supply_world as world
 from tests.store.recording_shop import Partners, keys, partners
+from tests.store.rows import sql
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -66,7 +67,7 @@ async def _taken_by_supplier(companies: Partners) -> int:
 
 async def _is_due_again() -> None:
     """Let the pause until the next try be over."""
-    await world.sql("UPDATE purchase_order SET send_at = now()")
+    await sql("UPDATE purchase_order SET send_at = now()")
 
 
 def _outcomes(report: SendReport) -> list[Outcome]:
@@ -84,7 +85,7 @@ async def test_an_approved_order_is_sent_and_counts_as_inbound() -> None:
         again = await send_orders()
 
         order = await _only_order()
-        (promise,) = await world.sql("SELECT units, promised_at FROM supply_promise")
+        (promise,) = await sql("SELECT units, promised_at FROM supply_promise")
         assert (_outcomes(report), again.sendings) == ([Outcome.SENT], ())
         assert (order.state, order.send_state) == (S.SENT, SendState.SENT)
         assert order.supplier_ref is not None
@@ -108,7 +109,7 @@ async def test_the_whole_life_with_a_real_supplier_and_warehouse() -> None:
             "receipt_advice.posted",
         ]
         assert (order.state, order.lines[0].units.good_units) == (S.RECEIVED, 10)
-        (level,) = await world.sql("SELECT on_hand FROM stock_level")
+        (level,) = await sql("SELECT on_hand FROM stock_level")
         assert level.on_hand == 10
         assert await world.broken() == []
         async with transaction() as session:
@@ -197,7 +198,7 @@ async def test_a_sleeping_supplier_is_tried_again_later() -> None:
     async with _shop(**asleep) as companies:
         report = await send_orders()
         at_once = await send_orders()
-        (woken,) = await world.sql("SELECT due_at > now() AS later FROM wake_up")
+        (woken,) = await sql("SELECT due_at > now() AS later FROM wake_up")
         await companies.sandbox("PUT", "/suppliers/jade/behaviour", {})
         await _is_due_again()
         after = await send_orders()
@@ -212,7 +213,7 @@ async def test_what_a_supplier_will_never_take_is_rejected_and_planned_anew() ->
     async with _shop() as companies:
         await world.add_supplier("reed")
         await world.agree("reed", "tea", tiers=((1, 2000),))
-        await world.sql("UPDATE purchase_order_line SET warehouse = 'north'")
+        await sql("UPDATE purchase_order_line SET warehouse = 'north'")
 
         report = await send_orders()
         await plan_purchases(key="after")
@@ -221,13 +222,13 @@ async def test_what_a_supplier_will_never_take_is_rejected_and_planned_anew() ->
         assert _outcomes(report) == [Outcome.REJECTED]
         assert refused.state is S.REJECTED
         assert (replacement.supplier, replacement.replaces_po_id) == ("reed", refused.id)
-        assert await world.sql("SELECT 1 FROM supply_promise WHERE units > 0") == []
+        assert await sql("SELECT 1 FROM supply_promise WHERE units > 0") == []
         assert await _taken_by_supplier(companies) == 0
 
 
 async def test_a_supplier_without_an_endpoint_keeps_its_order_waiting() -> None:
     async with _shop():
-        await world.sql("UPDATE partner SET active = false")
+        await sql("UPDATE partner SET active = false")
 
         report = await send_orders()
 

@@ -4,7 +4,8 @@ import pytest
 
 from groups import sessions
 from kit.db import transaction
-from tests.store.groups_world import add_token, count, sql
+from tests.store.groups_world import add_token, count
+from tests.store.rows import sql
 
 pytestmark = pytest.mark.usefixtures("store")
 

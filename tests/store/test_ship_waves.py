@@ -27,11 +27,11 @@ from tests.store.fulfilment_world import (
     live_parcels,
     move_clock,
     now,
-    sql,
     states,
     violations,
 )
 from tests.store.recording_shop import Partners, keys, partners
+from tests.store.rows import sql
 
 pytestmark = pytest.mark.usefixtures("store")
 
