@@ -10,7 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -29,14 +29,15 @@ from caravan.replay import Replay, Replayed, ReplayStuck
 from caravan.stack import Stack
 from groups import sessions
 from kit.db import make_engine, transaction, use_engine
+from kit.servers.quarters import discard
 from kit.settings import Settings
 
 # A day of small purchases: low enough that a person is asked now and then.
 _APPROVAL_LIMIT_FEN: Final = 250_000
+# An invoice of 700 lines is one minute of business time and a second or two of wall time.
+_RATE_LIMIT_FACTOR: Final = 20
 _OPERATOR: Final = "replay"
 _WATCH_SECONDS: Final = 1.0
-# Runs that began this shortly before the replay still belong to it.
-_RUNS_BEFORE: Final = timedelta(minutes=5)
 
 
 class DemoFailed(RuntimeError):
@@ -62,10 +63,12 @@ def run(settings: Settings, *, keep: bool, as_json: bool, most_lines: int | None
     """
     began_at = datetime.now(UTC)
     err = Console(stderr=True)
+    settings = _fresh(settings)
     day = _first_lines(_day_of(settings), most_lines)
     shop = day_shop(day)
     # Read by every process of the stack.
     os.environ.setdefault("CARAVAN_APPROVAL_LIMIT_FEN", str(_APPROVAL_LIMIT_FEN))
+    os.environ.setdefault("CARAVAN_RATE_LIMIT_FACTOR", str(_RATE_LIMIT_FACTOR))
     stack = Stack(
         settings,
         say=lambda sentence: err.print(f"· {sentence}", highlight=False),
@@ -75,6 +78,9 @@ def run(settings: Settings, *, keep: bool, as_json: bool, most_lines: int | None
     # A stopped demo stops its servers: a plain SIGTERM would leave that undone.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     addresses = stack.start()
+    found_at_home = Addresses.read(settings.home.parent)
+    if found_at_home is None:
+        addresses.write(settings.home.parent)  # for the other commands, as long as it runs
     try:
         staging = Staging(
             shop=shop,
@@ -91,7 +97,26 @@ def run(settings: Settings, *, keep: bool, as_json: bool, most_lines: int | None
     finally:
         err.print("· stopping", highlight=False)
         stack.stop()
+        if found_at_home is None:
+            Addresses.forget(settings.home.parent)
     return ok
+
+
+def _fresh(settings: Settings) -> Settings:
+    """Return the settings with a home of the demo's own, whose servers begin empty.
+
+    The sandbox companies forget everything when they stop, so a shop that remembers yesterday
+    would wait for ever for goods and money that nobody knows of.
+
+    Raises:
+        ServerError: another demo runs there.
+    """
+    home = settings.home.resolve() / "demo"
+    home.mkdir(parents=True, exist_ok=True)
+    for server in ("postgres", "valkey"):
+        if (home / server).exists():
+            discard(home / server)
+    return settings.model_copy(update={"home": home})
 
 
 def replay_on(

@@ -57,7 +57,7 @@ class OperationsDesk:
             "/v1/ops/purchase-orders", token=self.token, state="pending_approval", limit=100
         )
         approved = 0
-        for order in page["items"]:
+        for order in page["purchase_orders"]:
             answer = await self._api.call(
                 "POST",
                 f"/v1/ops/purchase-orders/{order['id']}/approve",

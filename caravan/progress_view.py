@@ -1,5 +1,6 @@
 """The replay as a person watches it: a bar over the lines and the figures that move."""
 
+import time
 from types import TracebackType
 from typing import Any, Final, Self
 from zoneinfo import ZoneInfo
@@ -13,11 +14,12 @@ from caravan.replay import Board
 
 _REFRESHES_A_SECOND: Final = 4
 _CHINA: Final = ZoneInfo("Asia/Shanghai")
+_LINE_EVERY_SECONDS: Final = 10.0
 _DONE: Final = ("delivered", "refunded", "released", "refund_attention")
 
 
 class ProgressView:
-    """Shows a board on a terminal; on anything else it stays silent.
+    """Shows a board: live on a terminal, else a line now and then.
 
     Args:
         console: where to; standard error when standard output belongs to JSON.
@@ -38,10 +40,12 @@ class ProgressView:
             refresh_per_second=_REFRESHES_A_SECOND,
             transient=True,
         )
-        self._silent = not console.is_terminal
+        self._console = console
+        self._live_here = console.is_terminal
+        self._began_at = self._said_at = time.monotonic()
 
     def __enter__(self) -> Self:
-        if not self._silent:
+        if self._live_here:
             self._live.start()
         return self
 
@@ -51,15 +55,43 @@ class ProgressView:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if not self._silent:
+        if self._live_here:
             self._live.stop()
 
     def show(self, board: Board) -> None:
         """Show the board as it is now."""
-        if self._silent:
+        if not self._live_here:
+            self._say(board)
             return
         self._progress.update(self._task, completed=board.counts.sent)
         self._live.update(Group(self._progress, _figures(board)))
+
+    def _say(self, board: Board) -> None:
+        now = time.monotonic()
+        if now - self._said_at < _LINE_EVERY_SECONDS or board.now is None:
+            return
+        self._said_at = now
+        self._console.print(
+            f"· {now - self._began_at:.0f} s: {board.now.astimezone(_CHINA):%m-%d %H:%M}"
+            f" {board.counts.sent:,} lines,"
+            f" backlog {board.backlog}{', waits: ' * bool(board.waits_for)}{board.waits_for};"
+            f" {_ended(board.overview)}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _ended(overview: dict[str, Any] | None) -> str:
+    if overview is None:
+        return ""
+    states = overview["by_state"]
+    orders = states["orders"]
+    forming = states["groups"].get("draft", 0) + states["groups"].get("open", 0)
+    parcels = overview["delivery"]["parcels_shipped"]
+    return (
+        f"{forming} groups forming, {sum(orders.values())} orders,"
+        f" {sum(orders.get(state, 0) for state in _DONE)} of them ended, {parcels} parcels"
+    )
 
 
 def _figures(board: Board) -> Table:

@@ -23,7 +23,7 @@ from caravan.timeline import Agenda, Step, Wait, first_midnight, next_step
 
 _LONGEST: Final = timedelta(days=21)
 _LONGEST_SECONDS: Final = 1_200.0
-_LOOK_SECONDS: Final = 0.02
+_LOOK_SECONDS: Final = 0.04
 # Before hours are skipped, flows that were asked for are waited for so long.
 _IDLE_SETTLE_SECONDS: Final = 30.0
 _STUCK_SECONDS: Final = 120.0

@@ -1,12 +1,16 @@
 """Business time: `kit_now()` in SQL, read here, moved only outside production."""
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kit.errors import Conflict
 from kit.settings import settings
+
+# Told when business time was moved, so that nobody waits for their next look at what is due.
+CLOCK_MOVED: Final = "kit_clock"
 
 
 class ClockRefused(Conflict):
@@ -41,4 +45,5 @@ async def move_clock(session: AsyncSession, *, to: datetime) -> datetime:
     if moved.rowcount == 0:
         now = await business_now(session)
         raise ClockRefused(f"business time is already {now.isoformat()}")
+    await connection.exec_driver_sql(f"NOTIFY {CLOCK_MOVED}")
     return await business_now(session)
