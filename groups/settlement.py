@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from groups import lifecycle, orders
@@ -57,29 +57,31 @@ async def lock(session: AsyncSession, group_ids: Iterable[UUID]) -> dict[UUID, L
         ),
         {"ids": list(set(group_ids))},
     )
-    return {
-        row.id: LockedGroup(
-            id=row.id,
-            campaign_id=row.campaign_id,
-            version=row.version,
-            sku=row.sku,
-            price_fen=row.price_fen,
-            leader_id=row.leader_id,
-            deadline_at=row.deadline_at,
-            now=row.now,
-            view=GroupView(
-                state=GroupState(row.state),
-                mode=Mode(row.mode),
-                capacity=row.capacity,
-                min_size=row.min_size,
-                held_seats=row.held_seats,
-                paid_seats=row.paid_seats,
-                late_payment=LatePayment(row.late_payment_policy),
-                past_deadline=row.past_deadline,
-            ),
-        )
-        for row in rows
-    }
+    return {row.id: locked_group(row) for row in rows}
+
+
+def locked_group(row: Row[Any]) -> LockedGroup:
+    """Return the group in a row that carries its columns and business time, under its lock."""
+    return LockedGroup(
+        id=row.id,
+        campaign_id=row.campaign_id,
+        version=row.version,
+        sku=row.sku,
+        price_fen=row.price_fen,
+        leader_id=row.leader_id,
+        deadline_at=row.deadline_at,
+        now=row.now,
+        view=GroupView(
+            state=GroupState(row.state),
+            mode=Mode(row.mode),
+            capacity=row.capacity,
+            min_size=row.min_size,
+            held_seats=row.held_seats,
+            paid_seats=row.paid_seats,
+            late_payment=LatePayment(row.late_payment_policy),
+            past_deadline=row.past_deadline,
+        ),
+    )
 
 
 async def give_back(session: AsyncSession, moved: Sequence[Moved]) -> None:

@@ -14,9 +14,9 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from groups.lifecycle import GroupView, Landing
-from groups.settlement import LockedGroup
-from groups.states import GroupState, LatePayment, Mode, OrderState
+from groups.lifecycle import Landing
+from groups.settlement import LockedGroup, locked_group
+from groups.states import OrderState
 from kit.ids import new_id
 from payments.tables import LineState
 
@@ -199,26 +199,7 @@ async def lock(session: AsyncSession, line_ids: Sequence[UUID]) -> dict[UUID, Ca
             claim_units=row.claim_units,
             transaction_id=row.transaction_id,
             paid_at=row.paid_at,
-            group=LockedGroup(
-                id=row.id,
-                campaign_id=row.campaign_id,
-                version=row.version,
-                sku=row.sku,
-                price_fen=row.price_fen,
-                leader_id=row.leader_id,
-                deadline_at=row.deadline_at,
-                now=row.now,
-                view=GroupView(
-                    state=GroupState(row.state),
-                    mode=Mode(row.mode),
-                    capacity=row.capacity,
-                    min_size=row.min_size,
-                    held_seats=row.held_seats,
-                    paid_seats=row.paid_seats,
-                    late_payment=LatePayment(row.late_payment_policy),
-                    past_deadline=row.past_deadline,
-                ),
-            ),
+            group=locked_group(row),
         )
         for row in rows
     }

@@ -154,13 +154,14 @@ async def _current(session: AsyncSession, pairs: Sequence[Pair]) -> dict[Pair, _
             id=row.id,
             version=row.version,
             released_units=row.released_units,
-            terms=None if row.valid_to is not None else _terms(row),
+            terms=None if row.valid_to is not None else agreement_of(row),
         )
         for row in rows
     }
 
 
-def _terms(row: Row[Any]) -> Agreement:
+def agreement_of(row: Row[Any]) -> Agreement:
+    """Return the terms in a row of an agreement that carries its tiers."""
     return Agreement(
         supplier=row.supplier,
         sku=row.sku,
@@ -175,7 +176,7 @@ def _terms(row: Row[Any]) -> Agreement:
         price_mode=PriceMode(row.price_mode),
         committed_units=row.committed_units,
         allowance_bp=row.allowance_bp,
-        tiers=tuple((min_units, price_fen) for min_units, price_fen in row.tiers),
+        tiers=tuple((min_units, price_fen) for min_units, price_fen in row.tiers or ()),
     )
 
 

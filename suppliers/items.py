@@ -10,8 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kit.clock import business_now
 from kit.errors import Unprocessable
-from suppliers.agreements import Agreement, save_agreements
-from suppliers.tables import PriceMode
+from suppliers.agreements import Agreement, agreement_of, save_agreements
 
 
 class ItemRefused(Unprocessable):
@@ -72,19 +71,4 @@ async def _valid(session: AsyncSession, supplier: str, sku: str) -> Agreement:
     ).one_or_none()
     if row is None:
         raise ItemRefused(f"{supplier} has no agreement for {sku}")
-    return Agreement(
-        supplier=row.supplier,
-        sku=row.sku,
-        moq=row.moq,
-        pack=row.pack,
-        max_units=row.max_units,
-        capacity_per_day=row.capacity_per_day,
-        lead_days=row.lead_days,
-        hard_safety_days=row.hard_safety_days,
-        soft_safety_days=row.soft_safety_days,
-        cancel_window_hours=row.cancel_window_hours,
-        price_mode=PriceMode(row.price_mode),
-        committed_units=row.committed_units,
-        allowance_bp=row.allowance_bp,
-        tiers=tuple((units, fen) for units, fen in row.tiers or ()),
-    )
+    return agreement_of(row)
