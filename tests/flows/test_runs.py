@@ -1,11 +1,12 @@
 """Runs on a real server: what they decide is a page, a doubled one finds its work taken."""
 
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import pytest
-from prefect import Flow
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.objects import State
 
 from flows.deployments import CATALOGUE, Served
 from flows.replenish import replenish
@@ -35,21 +36,23 @@ async def _pages(client: PrefectClient, key: str) -> list[str]:
 async def test_a_run_in_an_empty_shop_ends_well_and_twice_the_same(
     served: Served, prefect: PrefectClient
 ) -> None:
-    run: Flow[..., object] = served.flow
+    run: Callable[..., Awaitable[State[object]]] = served.flow
     first = await run(reason="a test", return_state=True)
     second = await run(reason="a test", return_state=True)
 
     assert first.is_completed(), first.message
     assert second.is_completed(), second.message
     assert first.message == second.message
-    kept = await prefect.read_flow_run(first.state_details.flow_run_id)
+    run_id = first.state_details.flow_run_id
+    assert run_id is not None
+    kept = await prefect.read_flow_run(run_id)
     assert kept.name.startswith(served.name)
     assert kept.name.endswith("a test")
 
 
 @pytest.mark.parametrize("served", CATALOGUE, ids=lambda served: served.name)
 async def test_a_doubled_run_finds_its_work_taken(served: Served) -> None:
-    run: Flow[..., object] = served.flow
+    run: Callable[..., Awaitable[State[object]]] = served.flow
     async with lease(f"flow:{served.name}") as mine:
         assert mine
         state = await run(reason="a test", return_state=True)
