@@ -42,7 +42,11 @@ WAKES: Final[Mapping[str, tuple[Wake, ...]]] = MappingProxyType(
             Wake(flow="fulfil", delay_seconds=_BATCHED),
             Wake(flow="ship", delay_seconds=_BATCHED),
         ),
-        "stock.changed": (Wake(flow="cap_groups", delay_seconds=_BATCHED),),
+        # New goods may cover who waits; broken ones leave somebody without.
+        "stock.changed": (
+            Wake(flow="cap_groups", delay_seconds=_BATCHED),
+            Wake(flow="fulfil", delay_seconds=_BATCHED),
+        ),
     }
 )
 
