@@ -44,12 +44,16 @@ class Bell:
 
 
 async def attend(
-    name: str, duty: Duty, stop: asyncio.Event, bell: Bell, *, idle_seconds: float
+    name: str, duty: Duty, stop: asyncio.Event, bell: Bell | None, *, idle_seconds: float
 ) -> None:
-    """Do a duty again and again until `stop`; after an error pause longer each time."""
+    """Do a duty again and again until `stop`; after an error pause longer each time.
+
+    Args:
+        bell: cuts an idle pause short; None for what business time does not make due.
+    """
     pause = idle_seconds
     while not stop.is_set():
-        rung = bell.next
+        rung = stop if bell is None else bell.next
         try:
             done = await duty()
             pause = 0.0 if done else idle_seconds
@@ -86,19 +90,19 @@ async def work(stop: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as group:
         listening = group.create_task(ring_with_the_clock(bell, stop))
         group.create_task(_ring_at_the_end(bell, stop, listening))
-        for name, duty, idle_seconds in (
-            ("inbox", duties.apply_inbox, _IDLE_SECONDS),
-            ("outbox", duties.tell_outbox, _IDLE_SECONDS),
-            ("seats", duties.release_seats, _IDLE_SECONDS),
-            ("groups", duties.settle_groups, _IDLE_SECONDS),
-            ("payments", duties.poll_payments, 1.0),
-            ("budgets", duties.recompute_budgets, 0.05),
-            ("waves", duties.wake_for_cut_offs, _IDLE_SECONDS),
-            ("purchases", duties.watch_purchases, 1.0),
-            ("early letters", duties.replay_early_letters, 10.0),
-            ("answers", duties.forget_old_answers, 60.0),
+        for name, duty, rings, idle_seconds in (
+            ("inbox", duties.apply_inbox, None, _IDLE_SECONDS),
+            ("outbox", duties.tell_outbox, None, _IDLE_SECONDS),
+            ("seats", duties.release_seats, bell, _IDLE_SECONDS),
+            ("groups", duties.settle_groups, bell, _IDLE_SECONDS),
+            ("payments", duties.poll_payments, bell, 1.0),
+            ("budgets", duties.recompute_budgets, bell, 0.05),
+            ("waves", duties.wake_for_cut_offs, bell, _IDLE_SECONDS),
+            ("purchases", duties.watch_purchases, bell, 1.0),
+            ("early letters", duties.replay_early_letters, None, 10.0),
+            ("answers", duties.forget_old_answers, None, 60.0),
         ):
-            group.create_task(attend(name, duty, stop, bell, idle_seconds=idle_seconds), name=name)
+            group.create_task(attend(name, duty, stop, rings, idle_seconds=idle_seconds), name=name)
 
 
 async def _ring_at_the_end(bell: Bell, stop: asyncio.Event, listening: asyncio.Task[None]) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from caravan.http_client import Client, WrongAnswer
 from caravan.timeline import Reading
 
-_LOOK_SECONDS: Final = 0.05
+_LOOK_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,11 +23,11 @@ from caravan.timeline import Agenda, Step, Wait, first_midnight, next_step
 
 _LONGEST: Final = timedelta(days=21)
 _LONGEST_SECONDS: Final = 1_200.0
-_LOOK_SECONDS: Final = 0.04
+_LOOK_SECONDS: Final = 0.05
 # Before hours are skipped, flows that were asked for are waited for so long.
 _IDLE_SETTLE_SECONDS: Final = 30.0
 _STUCK_SECONDS: Final = 120.0
-_DESK_SECONDS: Final = 1.0
+_DESK_SECONDS: Final = 2.0
 
 
 class ReplayStuck(RuntimeError):

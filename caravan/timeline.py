@@ -10,7 +10,8 @@ from typing import Final
 MOST_BACKLOG: Final = 500
 # Nothing that is due may become later than this, in business time.
 MOST_LATE: Final = timedelta(seconds=60)
-# Own events this close to each other are one step.
+# What is due within the same five seconds is one step: the clock has marks, and a step leads to
+# the first mark at or after the earliest event. (Own events that are this close are one as well.)
 GRAIN: Final = timedelta(seconds=5)
 # A step further than this skips hours: what is under way is finished first.
 IDLE: Final = timedelta(hours=2)
@@ -45,8 +46,9 @@ def next_step(
     """Return the next move of business time; None when nothing is to come.
 
     The step leads to the earliest next event of the replay itself, of Caravan and of the
-    companies around it. What is due already is somebody's work in progress: time passes it by at
-    most `MOST_LATE`.
+    companies around it, or up to `GRAIN` beyond it: what was due milliseconds apart is not worth
+    a step each. What is due already is somebody's work in progress: time passes it by at most
+    `MOST_LATE`.
 
     Args:
         own: the replay's next event.
@@ -70,10 +72,16 @@ def next_step(
         ahead.append(now)
     if not ahead:
         return Wait(why=f"due since {min(overdue):%H:%M:%S}") if overdue else None
-    to = min(ahead)
+    to = _mark(min(ahead)) if min(ahead) > now else now
     if overdue and to > min(overdue) + MOST_LATE:
         return Wait(why=f"due since {min(overdue):%H:%M:%S}")
     return Step(to=to, idle=to - now > IDLE)
+
+
+def _mark(moment: datetime) -> datetime:
+    """Return the first moment of the grid at or after `moment`."""
+    past = timedelta(seconds=moment.timestamp() % GRAIN.total_seconds())
+    return moment if not past else moment - past + GRAIN
 
 
 Act = Callable[[datetime], None]

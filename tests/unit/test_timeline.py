@@ -25,14 +25,23 @@ def due(count: float, *, backlog: int = 0) -> Reading:
 
 
 def test_time_goes_to_the_earliest_event_of_anybody() -> None:
-    assert next_step(NOON, own=seconds(9), caravan=due(7), companies=due(8)) == Step(
-        to=seconds(7), idle=False
+    assert next_step(NOON, own=seconds(90), caravan=due(70), companies=due(80)) == Step(
+        to=seconds(70), idle=False
     )
-    assert next_step(NOON, own=seconds(5), caravan=due(7), companies=due(8)) == Step(
+    assert next_step(NOON, own=seconds(50), caravan=due(70), companies=due(80)) == Step(
+        to=seconds(50), idle=False
+    )
+    assert next_step(NOON, own=None, caravan=CALM, companies=due(80)) == Step(
+        to=seconds(80), idle=False
+    )
+
+
+def test_what_is_due_within_five_seconds_is_one_step() -> None:
+    assert next_step(NOON, own=seconds(5.1), caravan=due(7), companies=due(9.9)) == Step(
+        to=seconds(10), idle=False
+    )
+    assert next_step(NOON, own=seconds(5), caravan=due(7), companies=CALM) == Step(
         to=seconds(5), idle=False
-    )
-    assert next_step(NOON, own=None, caravan=CALM, companies=due(8)) == Step(
-        to=seconds(8), idle=False
     )
 
 
@@ -69,10 +78,10 @@ def test_a_long_way_to_the_next_event_is_idle() -> None:
     long = IDLE.total_seconds()
 
     at_the_edge = next_step(NOON, own=seconds(long), caravan=CALM, companies=CALM)
-    beyond = next_step(NOON, own=seconds(long + 1), caravan=CALM, companies=CALM)
+    beyond = next_step(NOON, own=seconds(long + 5), caravan=CALM, companies=CALM)
 
     assert at_the_edge == Step(to=seconds(long), idle=False)
-    assert beyond == Step(to=seconds(long + 1), idle=True)
+    assert beyond == Step(to=seconds(long + 5), idle=True)
 
 
 def test_nothing_to_come_is_the_end() -> None:
