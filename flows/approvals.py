@@ -45,8 +45,10 @@ class Forms:
                 for one in missing:
                     await client.create_flow_run_from_deployment(
                         deployment.id,
-                        name=f"approve {one.supplier} {one.total}",
-                        parameters={"po_id": str(one.po_id)},
+                        parameters={
+                            "po_id": str(one.po_id),
+                            "title": f"{one.supplier} {one.total}",
+                        },
                         tags=["caravan", "approval", f"supplier:{one.supplier}"],
                     )
         self._some_are_open = bool(waiting)

@@ -24,7 +24,7 @@ class Decision(RunInput):
     """What the person fills in; without a tick and a name nothing is approved."""
 
     approve: bool = Field(default=False, description="tick to approve, leave to reject")
-    approver: str = Field(default="", description="your name; it is kept with the order")
+    approver: str = Field(min_length=1, description="your name; it is kept with the order")
     reason: str = Field(default="", description="why, when you reject")
     quantities: dict[str, int] = Field(
         default_factory=dict,
@@ -32,14 +32,14 @@ class Decision(RunInput):
     )
 
 
-@flow(name="approve", flow_run_name="approve {po_id}", retries=0)
-async def approve(*, po_id: str, reason: str = "") -> State[Any]:
+@flow(name="approve", flow_run_name="approve {title}")
+async def approve(*, po_id: str, title: str = "by hand") -> State[Any]:
     """Ask a person whether a purchase order above the limit may be sent.
 
     Resume the suspended run and fill in the form. Approving by API or CLI does the same: the
     first of them wins, the other finds the order decided.
     """
-    del reason
+    del title  # it names the run
     async with stage(f"approve:{po_id}") as mine:
         if not mine:
             return Completed(message="this order's form is being answered already")

@@ -69,6 +69,11 @@ async def register(runner: Runner) -> None:
             description=(served.flow.description or "").strip(),
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
+    await register_form(runner)
+
+
+async def register_form(runner: Runner) -> None:
+    """Serve the approval form, which has no schedule: it is started for one order at a time."""
     await runner.aadd_flow(
         FORM,
         name=str(FORM.name),

@@ -88,7 +88,8 @@ def _reason(line: OrderLine, part: Bought) -> str:
         return f"{price}: exactly what is needed"
     saved_fen = purchase_cost(offer, units=smallest) - line.purchase_cost
     if saved_fen > 0:
-        return f"{price}: bought {line.units} because {smallest} costs {saved_fen:,} fen more"
+        dearer = f"{smallest} costs {saved_fen:,} fen more to buy"
+        return f"{price}: bought {line.units} because {dearer}"
     return (
         f"{price}: {needed} needed, {line.units - needed} ahead for groups that are forming"
         f" or terms that are better for all of it"
