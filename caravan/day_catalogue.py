@@ -44,9 +44,10 @@ def day_shop(day: Day, *, seed: int = SEED) -> DayShop:
     - Warehouses: the five capitals nearest to all orders, cut-off at 18:00. Carriers: an express
       and a cheap one, by bands of distance between capitals.
     - Suppliers: `jade` and `harvest` (`caravan.day_supply`), with ladders in steps of a few
-      units, because that is how much a SKU sells.
-    - What goes wrong: jade loses the answer to its first order and is one unit short once;
-      harvest rejects its first order; each carrier loses the answer to a label; of the payment
+      units, because that is how much a SKU sells. At most two units more than needed are bought,
+      or what a MOQ asks for.
+    - What goes wrong: jade loses the answer to its first order and delivers one unit of it a
+      day late; harvest rejects its first order; each carrier loses the answer to a label; of the payment
       notifies some come twice, some ten times at once, some never.
     """
     chosen = day_goods.goods(day, seed=seed)

@@ -149,6 +149,8 @@ def products(chosen: Sequence[Good]) -> list[dict[str, Any]]:
             "holding_fen": max(good.cost_fen // 100, 1),
             "writeoff_fen": max(good.cost_fen // 10, 1),
             "max_excess_units": _MAX_EXCESS_UNITS,
+            # A confirmed group must not wait for ever because a MOQ leaves two units over.
+            "moq_risk_accepted": True,
         }
         for good in chosen
     ]
