@@ -99,6 +99,7 @@ async def work(stop: asyncio.Event) -> None:
             ("budgets", duties.recompute_budgets, bell, 0.05),
             ("waves", duties.wake_for_cut_offs, bell, _IDLE_SECONDS),
             ("purchases", duties.watch_purchases, bell, 1.0),
+            ("promises", duties.keep_promises, bell, 1.0),
             ("early letters", duties.replay_early_letters, None, 10.0),
             ("answers", duties.forget_old_answers, None, 60.0),
         ):

@@ -8,7 +8,15 @@ from sqlalchemy import text
 from kit import inbox, outbox, wakeups
 from kit.db import is_gone, transaction
 from kit.errors import CaravanError
-from operations import apply_stock_feed, cap_groups, close_short, expire_groups, hear, tell
+from operations import (
+    apply_stock_feed,
+    cap_groups,
+    close_short,
+    expire_groups,
+    give_up_groups,
+    hear,
+    tell,
+)
 from operations import poll_payments as payment_polls
 from operations.errors import CannotApply
 
@@ -130,6 +138,11 @@ async def wake_for_cut_offs() -> int:
 async def watch_purchases() -> int:
     """Give up what suppliers never delivered, and end the rests of those that refused."""
     return await close_short.watch_purchases()
+
+
+async def keep_promises() -> int:
+    """Refund groups that nothing can cover by their ship-by date."""
+    return await give_up_groups.give_up_groups()
 
 
 async def replay_early_letters() -> int:

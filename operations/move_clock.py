@@ -9,7 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kit.clock import business_now, move_clock
 from kit.db import transaction
-from operations import close_short, ship_waves
+from operations import close_short, give_up_groups, ship_waves
 
 # Everything that somebody acts upon when business time reaches it, and nothing else: what nobody
 # acts upon would be overdue for ever. Each has an index. A seat of a group past its deadline is
@@ -66,6 +66,7 @@ async def _report(session: AsyncSession, *, now: datetime) -> ClockReport:
     dues = (
         (await connection.execute(text(_NEXT_DUE))).scalar_one(),
         await close_short.next_due(session),
+        await give_up_groups.next_due(session),
         await ship_waves.next_cut_off(session),
     )
     backlog = (await connection.execute(text(_BACKLOG))).scalar_one()
