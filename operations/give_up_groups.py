@@ -7,6 +7,7 @@ earlier completed groups are covered first.
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -45,7 +46,7 @@ async def give_up_groups(limit: int = 50) -> int:
     """
     async with transaction() as session:
         due = await _due(session, limit=limit)
-    return sum([await repeat_on_deadlock(lambda each=each: _give_up(each)) for each in due])
+    return sum([await repeat_on_deadlock(partial(_give_up, each)) for each in due])
 
 
 async def next_due(session: AsyncSession) -> datetime | None:
