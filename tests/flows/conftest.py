@@ -45,6 +45,7 @@ def _let_go_of_prefect() -> None:
 
 
 _HERE = Path(__file__).parent
+_EXTERNAL = os.environ.get("PREFECT_API_URL")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,8 +57,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="package")
 def prefect_url(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start a Prefect server; yield its API's address, which is also in the environment."""
+    """Start (or find) a Prefect server; yield its API's address, also in the environment."""
     home = tmp_path_factory.mktemp("prefect")
+    if _EXTERNAL:
+        with temporary_settings(updates={PREFECT_API_URL: _EXTERNAL, PREFECT_HOME: home}):
+            yield _EXTERNAL
+        _let_go_of_prefect()
+        return
     database = f"caravan_prefect_{new_id().hex}"
     run_sql(servers.admin_url, f"CREATE DATABASE {database}")
     port = choose_port(None)
