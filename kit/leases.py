@@ -16,7 +16,7 @@ from kit.errors import CaravanError
 from kit.ids import new_id
 
 # So long a dead holder keeps others out; one that lives renews, however long its work takes.
-LEASE_SECONDS: Final = 20
+LEASE_SECONDS: Final = 10
 _RENEWALS_A_LEASE: Final = 4
 
 log = structlog.get_logger("leases")

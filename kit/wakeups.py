@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 # So long the wake-ups of a dead runner wait; one that lives keeps what it works on.
-LEASE_SECONDS: Final = 20
+LEASE_SECONDS: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

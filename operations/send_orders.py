@@ -10,7 +10,7 @@ import structlog
 
 from kit import wakeups
 from kit.db import transaction
-from kit.leases import lease
+from kit.leases import LEASE_SECONDS, lease
 from kit.outgoing import Outgoing
 from kit.partners import AnswerLost, HostRefused, PartnerRefused, PartnerUnavailable
 from operations.companies import NoEndpoint, endpoint, open_line
@@ -86,6 +86,7 @@ async def send_orders() -> SendReport:
 async def _send_leased(outgoing: Outgoing, po_id: UUID) -> Sending | None:
     async with lease(f"purchase_order:{po_id}") as mine:
         if not mine:
+            await _look_again(po_id)
             return None
         async with transaction() as session:
             attempt = await sending.begin(session, po_id)
@@ -150,6 +151,17 @@ async def _write_refusal(order: SupplyOrder, reason: str) -> tuple[Outcome, str]
             return Outcome.SKIPPED, f"it is {held.state.value} already"
         await drop_order(session, held, reason=reason, actor=order.supplier)
     return Outcome.REJECTED, reason
+
+
+async def _look_again(po_id: UUID) -> None:
+    """Have a run look when the lease of an order has ended: its holder may have died at it."""
+    async with transaction() as session:
+        await wakeups.wake(
+            session,
+            "replenish",
+            reason=f"somebody sends purchase order {po_id}",
+            delay_seconds=LEASE_SECONDS,
+        )
 
 
 async def _put_off(order: SupplyOrder, *, known_unsent: bool) -> None:

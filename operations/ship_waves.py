@@ -28,7 +28,7 @@ from operations.companies import endpoint, open_line
 from operations.open_waves import Movable, open_waves, read_movable
 from operations.ship_report import ShipReport, Tally, line_of
 
-_RETRY_SECONDS: Final = 20.0  # wall
+_RETRY_SECONDS: Final = 10.0  # wall
 
 
 async def ship_waves() -> ShipReport:
@@ -70,6 +70,8 @@ async def _ship_from(outgoing: Outgoing, warehouse: str, *, tally: Tally) -> Non
         # Taken anew for every portion, so that a lease is short and a dead holder soon forgotten.
         async with lease(f"ship:{warehouse}") as mine:
             if not mine:
+                # Its holder may have died at it.
+                tally.unfinished = True
                 return
             try:
                 more = await _portion(outgoing, warehouse, asked=asked, fresh=fresh, tally=tally)

@@ -10,6 +10,7 @@ import pytest
 
 from kit.clock import business_now
 from kit.db import transaction
+from kit.leases import lease
 from operations.companies import open_line
 from operations.plan_purchases import plan_purchases
 from operations.send_orders import Outcome, SendReport, send_orders
@@ -63,6 +64,19 @@ async def _only_order() -> Any:
 async def _taken_by_supplier(companies: Partners) -> int:
     state = await companies.sandbox("GET", "/state")
     return int(state["suppliers"]["jade"].get("orders", 0))
+
+
+async def test_an_order_whose_sender_may_have_died_is_looked_at_again() -> None:
+    async with _shop() as companies:
+        order = await _only_order()
+        await sql("DELETE FROM wake_up")
+
+        async with lease(f"purchase_order:{order.id}"):
+            report = await send_orders()
+
+        assert report.sendings == ()
+        assert await _taken_by_supplier(companies) == 0
+        assert await sql("SELECT flow, due_at > now() FROM wake_up") == [("replenish", True)]
 
 
 async def _is_due_again() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from inventory import reservations
 from kit.db import transaction
+from kit.leases import lease
 from logistics import labels, waves
 from operations.allocate_groups import allocate_groups
 from operations.errors import CannotApply
@@ -203,6 +204,21 @@ async def test_a_second_run_and_two_at_once_do_nothing_more() -> None:
         assert (await counts(world, "carriers/swift"))["labels"] == 20
         assert (await counts(world, "warehouses/north"))["waves"] == 1
         assert (again.waves_manifested, again.labels_bought) == (0, 0)
+    assert await violations() == []
+
+
+async def test_a_warehouse_whose_shipper_may_have_died_is_looked_at_again() -> None:
+    await add_network()
+    async with companies() as world:
+        await allocated((NORTH, NORTH))
+        await reach_cut_off()
+        await sql("DELETE FROM wake_up")
+
+        async with lease("ship:north"):
+            await ship_waves()
+
+        assert (await counts(world, "carriers/swift")).get("labels", 0) == 0
+        assert await sql("SELECT due_at > now() FROM wake_up WHERE flow = 'ship'") == [(True,)]
     assert await violations() == []
 
 
