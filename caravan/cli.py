@@ -78,10 +78,23 @@ def up(
         catalogue=catalogue,
     )
     stop = threading.Event()
+    starting = threading.Event()
+    starting.set()
+
+    def interrupt(*_: object) -> None:
+        stop.set()
+        if starting.is_set():
+            # Once only: a second Ctrl-C must not keep what was started from being stopped.
+            starting.clear()
+            raise KeyboardInterrupt
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, interrupt)
     try:
         addresses = stack.start()
+        starting.clear()
+    except KeyboardInterrupt:
+        fail("interrupted while it was starting; everything is stopped", code=130)
     except loading.CatalogueInvalid as error:
         _refuse_catalogue(catalogue, error)
     except (StackError, ServerError, OSError) as error:

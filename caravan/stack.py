@@ -110,6 +110,7 @@ class Stack:
             raise
 
     def _start(self) -> Addresses:
+        self._check_ports()
         database_url, prefect_database_url = self._start_postgres()
         redis_url, messaging_url, docket_url = self._start_valkey()
         self._say("bringing the schema up to date")
@@ -288,6 +289,14 @@ class Stack:
                 is_ready=runner_ready.exists,
             )
         )
+
+    def _check_ports(self) -> None:
+        """Refuse a port in use before anything is started."""
+        if self._any_ports:
+            return
+        choose_port(self._settings.port)
+        if self._settings.prefect_api_url is None:
+            choose_port(self._settings.prefect_port)
 
     def _port(self, wanted: int) -> int:
         if self._any_ports:
