@@ -1,4 +1,4 @@
-"""How the replay talks to servers: HTTP with one connection pool, repeated safely when refused."""
+"""How the replay talks to servers: JSON over HTTP, repeated safely when refused."""
 
 import asyncio
 import json
@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
-import httpx
+from caravan.http_wire import ConnectionLost, Heard, Wire
 
-_CONNECTIONS: Final = 64
-_TIMEOUT_SECONDS: Final = 30.0
 # So long a client waits, in all, for a server that says "later" or does not answer.
 _PATIENCE_SECONDS: Final = 90.0
 _FIRST_PAUSE_SECONDS: Final = 0.1
@@ -50,20 +48,13 @@ class Client:
 
     base_url: str
     repeats: Counter[int] = field(default_factory=Counter)
-    _http: httpx.AsyncClient = field(init=False)
+    _wire: Wire = field(init=False)
 
     def __post_init__(self) -> None:
-        self._http = httpx.AsyncClient(
-            base_url=self.base_url,
-            timeout=_TIMEOUT_SECONDS,
-            limits=httpx.Limits(
-                max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS
-            ),
-            trust_env=False,
-        )
+        self._wire = Wire(self.base_url)
 
     async def aclose(self) -> None:
-        await self._http.aclose()
+        await self._wire.aclose()
 
     async def get(self, path: str, *, token: str | None = None, **query: Any) -> Any:
         """Return the document at `path`.
@@ -99,7 +90,7 @@ class Client:
         key: str | None = None,
         document: Any = None,
         query: dict[str, Any] | None = None,
-        content: bytes | None = None,
+        content: bytes = b"",
     ) -> Answer:
         """Return the final answer; "later" and broken connections are repeated with the same key.
 
@@ -113,41 +104,41 @@ class Client:
             headers["idempotency-key"] = key
         if document is not None:
             content = json.dumps(document, ensure_ascii=False).encode()
-        if content is not None:
+        if content:
             headers["content-type"] = "application/json"
         gives_up_at = time.monotonic() + _PATIENCE_SECONDS
         pause_seconds = _FIRST_PAUSE_SECONDS
         while True:
             wait_seconds, why = pause_seconds, "the connection broke"
             try:
-                heard = await self._http.request(
-                    method, path, headers=headers, content=content, params=query or None
+                heard = await self._wire.ask(
+                    method, path, headers=headers, content=content, query=query
                 )
-            except httpx.TransportError as error:
+            except ConnectionLost as error:
                 self.repeats[0] += 1
-                why = f"{type(error).__name__} {error}".strip()
+                why = str(error)
             else:
-                if heard.status_code not in _LATER:
-                    return Answer(heard.status_code, _document(heard))
-                self.repeats[heard.status_code] += 1
+                if heard.status not in _LATER:
+                    return Answer(heard.status, _document(heard))
+                self.repeats[heard.status] += 1
                 wait_seconds = _retry_after(heard, otherwise=pause_seconds)
-                why = f"status {heard.status_code}"
+                why = f"status {heard.status}"
             if time.monotonic() + wait_seconds > gives_up_at:
                 raise NoAnswer(f"{method} {self.base_url}{path}: {why}")
             await asyncio.sleep(wait_seconds)
             pause_seconds = min(pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
 
 
-def _document(heard: httpx.Response) -> Any:
+def _document(heard: Heard) -> Any:
     if not heard.content:
         return None
     try:
         return json.loads(heard.content)
     except ValueError:
-        return heard.text
+        return heard.content.decode(errors="replace")
 
 
-def _retry_after(heard: httpx.Response, *, otherwise: float) -> float:
+def _retry_after(heard: Heard, *, otherwise: float) -> float:
     said = heard.headers.get("retry-after", "")
     return float(said) if said.isascii() and said.isdecimal() else otherwise
 
