@@ -19,7 +19,7 @@ from caravan import partners, planning
 from caravan.addresses import Addresses, NoStack, database_url
 from caravan.benches import bench_app
 from caravan.stack import Stack, StackError
-from caravan.terminal import Json, err, fail, out
+from caravan.terminal import Json, check_settings, err, fail, out
 from groups import sessions
 from kit.db import DatabaseDown, make_engine, transaction, use_engine
 from kit.errors import CaravanError
@@ -33,6 +33,7 @@ Result = TypeVar("Result")
 app = typer.Typer(
     name="caravan",
     help="Supply-chain and fulfilment orchestrator for group-buying shops.",
+    callback=check_settings,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -72,11 +73,16 @@ def up(
     catalogue: Annotated[Path | None, typer.Option(help="Load this catalogue first.")] = None,
 ) -> None:
     """Run the whole stack until Ctrl-C."""
-    stack = Stack(
-        settings(),
-        say=lambda sentence: err.print(f"· {sentence}", highlight=False),
-        catalogue=catalogue,
-    )
+    if catalogue is not None:
+        _read(catalogue)  # before anything is started
+    try:
+        stack = Stack(
+            settings(),
+            say=lambda sentence: err.print(f"· {sentence}", highlight=False),
+            catalogue=catalogue,
+        )
+    except StackError as error:
+        fail(str(error))
     stop = threading.Event()
     starting = threading.Event()
     starting.set()
@@ -175,15 +181,19 @@ def load(
         return
     if file is None:
         fail("name a catalogue file, or ask for --schema")
-    try:
-        document = file.read_bytes()
-    except OSError as error:
-        fail(f"cannot read {file}: {error.strerror}")
+    document = _read(file)
     try:
         report = with_database(lambda: loading.load_catalogue(document, name=str(file)))
     except loading.CatalogueInvalid as error:
         _refuse_catalogue(file, error)
     out.print(report.sentence, highlight=False)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        fail(f"cannot read {file}: {error.strerror}")
 
 
 def _refuse_catalogue(file: Path | None, error: loading.CatalogueInvalid) -> NoReturn:

@@ -4,8 +4,10 @@ from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 DAY_SECONDS = 86_400
 
@@ -30,8 +32,8 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("PREFECT_API_URL", "CARAVAN_PREFECT_API_URL"),
     )
     host: str = "127.0.0.1"
-    port: int = 8000
-    prefect_port: int = 4200  # of the Prefect server that `caravan up` starts
+    port: int = Field(default=8000, ge=1, le=65_535)
+    prefect_port: int = Field(default=4200, ge=1, le=65_535)
     api_workers: int = Field(default=1, ge=1, le=64)
     data_dir: Path = Path("../shared/data")
     cases_dir: Path = Path("../shared/optimizer-cases")
@@ -51,6 +53,16 @@ class Settings(BaseSettings):
     rate_limit_factor: int = Field(default=1, ge=1, le=10_000)
 
     db_pool_size: int = Field(default=8, ge=1, le=100)
+
+    @field_validator("database_url", "redis_url")
+    @classmethod
+    def _is_url(cls, value: SecretStr | None) -> SecretStr | None:
+        try:
+            if value is not None:
+                make_url(value.get_secret_value())
+        except (ArgumentError, ValueError):
+            raise ValueError("it is no URL of a server") from None
+        return value
 
     @property
     def production(self) -> bool:
