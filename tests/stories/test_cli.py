@@ -153,8 +153,10 @@ def test_a_broken_catalogue_names_file_line_field_and_rule(home: Path, tmp_path:
 
     assert done.returncode == 2
     assert done.stderr.splitlines()[-2:] == [
-        f"{file}:{line}: campaigns[0].price_fen: input should be greater than or equal to 1"
-        " (it is -1)",
+        (
+            f"{file}:{line}: campaigns[0].price_fen: input should be greater than or equal to 1"
+            " (it is -1)"
+        ),
         f"caravan: {file} was refused; nothing was changed",
     ]
     assert not (home / "stack.json").exists()
