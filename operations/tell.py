@@ -24,8 +24,8 @@ class Wake:
     delay_seconds: float
 
 
-_SOON: Final = 1.0
-_BATCHED: Final = 5.0
+_SOON: Final = 0.5
+_BATCHED: Final = 1.5
 
 WAKES: Final[Mapping[str, tuple[Wake, ...]]] = MappingProxyType(
     {
