@@ -276,7 +276,7 @@ def set_partner(
     kind: Annotated[str, typer.Argument(help="suppliers, warehouses, carriers or shop")],
     code: str,
     *,
-    url: str,
+    url: Annotated[str, typer.Option(help="Where it is called, http or https.")],
     secret_file: Annotated[
         Path, typer.Option(help="File with the Standard Webhooks secret (whsec_...).")
     ],

@@ -47,8 +47,8 @@ def day_shop(day: Day, *, seed: int = SEED) -> DayShop:
       units, because that is how much a SKU sells. At most two units more than needed are bought,
       or what a MOQ asks for.
     - What goes wrong: jade loses the answer to its first order and delivers one unit of it a
-      day late; harvest rejects its first order; each carrier loses the answer to a label; of the payment
-      notifies some come twice, some ten times at once, some never.
+      day late; harvest rejects its first order; each carrier loses the answer to a label; of the
+      payment notifies some come twice, some ten times at once, some never.
     """
     chosen = day_goods.goods(day, seed=seed)
     return DayShop(
