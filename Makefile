@@ -45,5 +45,16 @@ lock:
 	uv pip compile pyproject.toml --universal --generate-hashes --all-extras --no-emit-index-url --no-header -o requirements.lock
 
 clean:
-	@test ! -x $(BIN)/python || $(BIN)/python -c "from pathlib import Path; from kit.servers.quarters import discard; [discard(Path('.caravan') / part) for part in ('postgres', 'valkey')]"
+	@test ! -x $(BIN)/python || $(BIN)/python -c "$$DISCARD"
 	rm -rf $(VENV) .caravan build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+# As root the servers' data lies outside the checkout.
+define DISCARD
+from pathlib import Path
+from kit.servers.quarters import discard
+for home in (Path(".caravan"), Path(".caravan/demo")):
+    for server in ("postgres", "valkey"):
+        if (home / server).exists():
+            discard(home / server)
+endef
+export DISCARD
