@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+from prefect import tags
 from prefect.client.schemas.objects import State
 from prefect.runner import Runner
 from sqlalchemy.exc import SQLAlchemyError
@@ -93,7 +94,8 @@ class WakeUps:
         named = served.flow.with_options(flow_run_name=run_name(name, reasons))
         run: Callable[..., Awaitable[State[object]]] = named
         try:
-            state = await run(reason=reasons or "wake-up", return_state=True)
+            with tags("caravan", *served.tags):
+                state = await run(reason=reasons or "wake-up", return_state=True)
             if not state.is_completed():
                 log.error("flow.failed", flow=name, error=state.message)
                 await self._put_off(asked, seconds=_FAILED_PAUSE_SECONDS)

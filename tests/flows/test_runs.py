@@ -102,7 +102,8 @@ async def test_a_wake_up_becomes_one_run_and_is_forgotten(prefect: PrefectClient
         assert await wakeups.claim(session, ["expire_groups"]) == []
     assert await sql("SELECT 1 FROM wake_up") == []
     runs = await prefect.read_flow_runs(limit=200)
-    assert len([run for run in runs if run.name.endswith("first cause, second cause")]) == 1
+    (woken,) = [run for run in runs if run.name.endswith("first cause, second cause")]
+    assert set(woken.tags) == {"caravan", "groups"}
 
 
 async def test_a_wake_up_waits_for_a_run_that_somebody_else_started() -> None:
