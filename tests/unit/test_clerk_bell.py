@@ -20,6 +20,7 @@ async def test_a_ring_ends_an_idle_pause() -> None:
     stop.set()
     bell.ring()
     await attending
+    assert looks.empty()  # the first look and one for the ring
 
 
 async def test_a_ring_during_the_work_is_not_missed() -> None:
@@ -53,3 +54,4 @@ async def test_a_duty_without_a_bell_stops_at_the_end() -> None:
 
     async with asyncio.timeout(5):
         await attending
+    assert looks.empty()  # it looked once and was not kept by its pause
